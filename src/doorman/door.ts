@@ -4,13 +4,13 @@
  */
 import type { FdHandle } from "../fd.ts";
 import type { Native } from "../native.ts";
-import { Admission, type WakeLimit } from "./admission.ts";
-import { AnsweredSocket } from "./answered.ts";
-import { AskedSocket } from "./asked.ts";
-import type { Codecs, Conversation } from "./codecs.ts";
-import { HeldSocket } from "./held.ts";
-import type { WatchOrder } from "./messages.ts";
-import type { QueryLimit } from "./query-limit.ts";
+import type { Codecs, Conversation } from "./interfaces/codecs.ts";
+import type { WatchOrder } from "./interfaces/messages.ts";
+import { Admission, type WakeLimit } from "./senders/admission.ts";
+import type { QueryLimit } from "./senders/query-limit.ts";
+import { AnsweredSocket } from "./sockets/answered.ts";
+import { AskedSocket } from "./sockets/asked.ts";
+import { HeldSocket } from "./sockets/held.ts";
 
 /** What a player is told who may not wake the server. */
 const STRANGERS = "This server is asleep, and only players that it knows wake it";

@@ -6,8 +6,8 @@ import { constants } from "node:os";
 import type { FdHandle } from "../fd.ts";
 import { type Native, type Poll, READABLE, TAKE } from "../native.ts";
 import { clearPendingError } from "../net/socket-queries.ts";
-import type { Codecs, Inquiry } from "./codecs.ts";
-import type { AskOrder } from "./messages.ts";
+import type { Codecs, Inquiry } from "./interfaces/codecs.ts";
+import type { AskOrder } from "./interfaces/messages.ts";
 
 const { EAGAIN } = constants.errno;
 

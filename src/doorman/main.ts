@@ -9,13 +9,13 @@ import { check } from "../errors.ts";
 import { FdHandle } from "../fd.ts";
 import { READABLE, RECEIVED_LENGTH, native as sys } from "../native.ts";
 import { POLLOUT } from "../net/socket-constants.ts";
-import { WakeLimit } from "./admission.ts";
-import type { Codecs } from "./codecs.ts";
 import { Door } from "./door.ts";
 import { startInquiry } from "./inquirer.ts";
-import { type AskOrder, decodeOrder, encodeReport, ORDER_BYTES, type Report } from "./messages.ts";
-import { QueryLimit } from "./query-limit.ts";
+import type { Codecs } from "./interfaces/codecs.ts";
+import { type AskOrder, decodeOrder, encodeReport, ORDER_BYTES, type Report } from "./interfaces/messages.ts";
 import { Refusal } from "./refusal.ts";
+import { WakeLimit } from "./senders/admission.ts";
+import { QueryLimit } from "./senders/query-limit.ts";
 
 const CHANNEL = 3;
 const { EAGAIN } = constants.errno;

@@ -2,11 +2,11 @@
 import type { FdHandle } from "../fd.ts";
 import type { Native } from "../native.ts";
 import { withTime } from "../time-left.ts";
-import { type AnsweredContext, AnsweredSocket } from "./answered.ts";
-import type { Codecs } from "./codecs.ts";
-import type { RefuseOrder } from "./messages.ts";
-import type { QueryLimit } from "./query-limit.ts";
-import { RefusedJoins } from "./refused-joins.ts";
+import type { Codecs } from "./interfaces/codecs.ts";
+import type { RefuseOrder } from "./interfaces/messages.ts";
+import type { QueryLimit } from "./senders/query-limit.ts";
+import { type AnsweredContext, AnsweredSocket } from "./sockets/answered.ts";
+import { RefusedJoins } from "./sockets/refused-joins.ts";
 
 /** Nobody who joins wakes a server: it runs. */
 const NOBODY_WAKES = { knows: () => true, admits: () => false } as const;

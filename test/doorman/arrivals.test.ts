@@ -1,8 +1,8 @@
 /** Copies of segments, put together to what clients have said. */
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { type Arrival, Arrivals, bytesOf, readSegment, type Segment } from "../../src/doorman/arrivals.ts";
-import { HeldLogins } from "../../src/doorman/held-logins.ts";
+import { type Arrival, Arrivals, bytesOf, readSegment, type Segment } from "../../src/doorman/sockets/arrivals.ts";
+import { HeldLogins } from "../../src/doorman/sockets/held-logins.ts";
 import { encodeSockaddr } from "../../src/net/address.ts";
 import { MOST_DATA, RECORD } from "../../src/net/arrival-program.ts";
 

@@ -4,7 +4,7 @@ import { connect, type Socket } from "node:net";
 import { describe, expect, it, vi } from "vitest";
 import { minecraft, networkOf } from "../../packages/doorman/src/index.ts";
 import { Taps } from "../../src/broker/demand/doorman/taps.ts";
-import { HeldSocket } from "../../src/doorman/held.ts";
+import { HeldSocket } from "../../src/doorman/sockets/held.ts";
 import { check } from "../../src/errors.ts";
 import { FdHandle } from "../../src/fd.ts";
 import { native } from "../../src/native.ts";

@@ -4,7 +4,7 @@ import { describe, expect, it } from "vitest";
 import * as codecs from "../../packages/doorman/src/index.ts";
 import { connectLines } from "../../src/broker/demand/doorman/lines.ts";
 import { startInquiry } from "../../src/doorman/inquirer.ts";
-import type { AskOrder } from "../../src/doorman/messages.ts";
+import type { AskOrder } from "../../src/doorman/interfaces/messages.ts";
 import { native as sys } from "../../src/native.ts";
 import { answers, tellJava } from "../support/doorman/answers.ts";
 import { type Answering, answerDatagrams, answerStreams } from "../support/doorman/running.ts";

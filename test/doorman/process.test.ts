@@ -2,8 +2,7 @@
 import fc from "fast-check";
 import { describe, expect, expectTypeOf, it } from "vitest";
 import * as codecs from "../../packages/doorman/src/index.ts";
-import { Admission, MOST_WAKES, WakeLimit } from "../../src/doorman/admission.ts";
-import type { Codecs } from "../../src/doorman/codecs.ts";
+import type { Codecs } from "../../src/doorman/interfaces/codecs.ts";
 import {
   decodeOrder,
   decodeReport,
@@ -11,9 +10,10 @@ import {
   encodeReport,
   type Order,
   type Report,
-} from "../../src/doorman/messages.ts";
-import { MOST_IN_ALL, MOST_OF_NETWORK as MOST_QUERIES, QueryLimit } from "../../src/doorman/query-limit.ts";
-import { type Sender, senderOf } from "../../src/doorman/sender.ts";
+} from "../../src/doorman/interfaces/messages.ts";
+import { Admission, MOST_WAKES, WakeLimit } from "../../src/doorman/senders/admission.ts";
+import { MOST_IN_ALL, MOST_OF_NETWORK as MOST_QUERIES, QueryLimit } from "../../src/doorman/senders/query-limit.ts";
+import { type Sender, senderOf } from "../../src/doorman/senders/sender.ts";
 import { encodeSockaddr } from "../../src/net/address.ts";
 
 it("the package berthd-doorman is what the process expects", () => {

@@ -5,7 +5,7 @@ import { afterAll, expect, test, vi } from "vitest";
 import * as codecs from "../../packages/doorman/src/index.ts";
 import { connectLines } from "../../src/broker/demand/doorman/lines.ts";
 import { startInquiry } from "../../src/doorman/inquirer.ts";
-import type { AskOrder } from "../../src/doorman/messages.ts";
+import type { AskOrder } from "../../src/doorman/interfaces/messages.ts";
 import { native as sys } from "../../src/native.ts";
 import { TestFolder } from "../support/broker.ts";
 import { PATIENCE } from "../support/doorman/doors.ts";

@@ -2,8 +2,8 @@
 import { describe, expect, it } from "vitest";
 import { minecraft, networkOf } from "../../packages/doorman/src/index.ts";
 import { Taps } from "../../src/broker/demand/doorman/taps.ts";
-import { AnsweredSocket } from "../../src/doorman/answered.ts";
-import { HeldSocket } from "../../src/doorman/held.ts";
+import { AnsweredSocket } from "../../src/doorman/sockets/answered.ts";
+import { HeldSocket } from "../../src/doorman/sockets/held.ts";
 import { type Native, native } from "../../src/native.ts";
 import { needsBpf } from "../support/bpf.ts";
 import { leaksNothing } from "../support/fds.ts";

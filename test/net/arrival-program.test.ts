@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { connect, type Socket } from "node:net";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { Taps } from "../../src/broker/demand/doorman/taps.ts";
-import { type Arrival, Arrivals, bytesOf, readSegment, type Segment } from "../../src/doorman/arrivals.ts";
+import { type Arrival, Arrivals, bytesOf, readSegment, type Segment } from "../../src/doorman/sockets/arrivals.ts";
 import { check } from "../../src/errors.ts";
 import { FdHandle } from "../../src/fd.ts";
 import { native, TAKE } from "../../src/native.ts";

@@ -17,6 +17,7 @@ export const floors: Readonly<Record<string, readonly (readonly string[])[]>> = 
   "broker/bind": [["server"], ["."]], // the server that binds, and what it gets
   "broker/demand": [["doorman"], ["."]], // the processes that answer, and who has them watch
   "broker/sockets": [["holders", "interfaces"], ["."], ["control"]],
+  doorman: [["interfaces"], ["senders"], ["sockets"], ["."]], // messages and codecs; senders; sockets; the process
   config: [["toml"], ["keys"], ["."]],
   rootfs: [["disk"], ["ranges"], ["images", "mount"], ["roots"]],
   varlink: [["interfaces"], ["."]],

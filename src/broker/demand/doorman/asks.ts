@@ -1,5 +1,5 @@
 /** The questions that one doorman has, or gets next: how many play on a server that runs. Each has an end. */
-import type { AskOrder } from "../../../doorman/messages.ts";
+import type { AskOrder } from "../../../doorman/interfaces/messages.ts";
 import type { FdHandle } from "../../../fd.ts";
 import type { DoormanProcess } from "./doorman-process.ts";
 

@@ -9,7 +9,7 @@ import {
   type Order,
   REPORT_BYTES,
   type Report,
-} from "../../../doorman/messages.ts";
+} from "../../../doorman/interfaces/messages.ts";
 import { check } from "../../../errors.ts";
 import { FdHandle } from "../../../fd.ts";
 import { programPath } from "../../../launcher-path.ts";

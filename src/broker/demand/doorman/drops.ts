@@ -1,5 +1,5 @@
 /** The watches that one doorman is to drop, and the orders for that which it has not carried out yet. */
-import { MOST_DROPS } from "../../../doorman/messages.ts";
+import { MOST_DROPS } from "../../../doorman/interfaces/messages.ts";
 import type { DoormanProcess } from "./doorman-process.ts";
 
 export class Drops {

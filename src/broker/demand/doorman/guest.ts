@@ -1,5 +1,5 @@
 /** A sleeping server that a doorman watches, or one that drains whose players it turns away. */
-import type { RefuseOrder, WatchOrder } from "../../../doorman/messages.ts";
+import type { RefuseOrder, WatchOrder } from "../../../doorman/interfaces/messages.ts";
 import type { DoormanProcess } from "./doorman-process.ts";
 import type { TapMaker, Taps } from "./taps.ts";
 

@@ -1,5 +1,5 @@
 /** What a doorman says about a berth's server that does not answer itself. */
-import type { AsleepServer } from "../../../doorman/messages.ts";
+import type { AsleepServer } from "../../../doorman/interfaces/messages.ts";
 import type { Berth } from "../../berths/berth/berth.ts";
 
 /** As `server.asleep-as` says. Without a name there it has the berth's, and the port is its first socket's. */

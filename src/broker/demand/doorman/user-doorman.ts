@@ -2,7 +2,7 @@
  * The doorman of one user's sleeping servers. When its process ends there is a new one, later each time; meanwhile the
  * broker watches itself, and any packet starts a server.
  */
-import type { Report } from "../../../doorman/messages.ts";
+import type { Report } from "../../../doorman/interfaces/messages.ts";
 import { BerthError } from "../../../errors.ts";
 import type { Log } from "../../../log.ts";
 import type { Native } from "../../../native.ts";

@@ -3,7 +3,7 @@
  * socket of the doorman's; joins by UDP are dropped, and it gets copies. The server's own sockets are left alone.
  * Without a doorman connections go where they went before, to the filter that has them wait; joins by UDP are dropped.
  */
-import type { RefuseOrder } from "../../../doorman/messages.ts";
+import type { RefuseOrder } from "../../../doorman/interfaces/messages.ts";
 import type { FdHandle } from "../../../fd.ts";
 import type { Native } from "../../../native.ts";
 import { type InetAddress, mappedIPv4 } from "../../../net/address.ts";

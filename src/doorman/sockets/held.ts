@@ -7,15 +7,15 @@
  * those that were there a moment ago are the first ones, and all of their bytes that had come were looked at.
  */
 import { constants } from "node:os";
-import { check } from "../errors.ts";
-import { type Native, type Poll, READABLE } from "../native.ts";
-import { MOST_DATA, RECORD, RING_BYTES } from "../net/arrival-program.ts";
-import { IPPROTO_TCP, SO_ATTACH_BPF, SO_DETACH_FILTER, SOL_SOCKET } from "../net/socket-constants.ts";
-import { socketCookie } from "../net/socket-queries.ts";
+import { check } from "../../errors.ts";
+import { type Native, type Poll, READABLE } from "../../native.ts";
+import { MOST_DATA, RECORD, RING_BYTES } from "../../net/arrival-program.ts";
+import { IPPROTO_TCP, SO_ATTACH_BPF, SO_DETACH_FILTER, SOL_SOCKET } from "../../net/socket-constants.ts";
+import { socketCookie } from "../../net/socket-queries.ts";
+import type { Sender } from "../senders/sender.ts";
 import { type Arrival, Arrivals, bytesOf, readSegment } from "./arrivals.ts";
 import { Conversations, type ConversationsContext, isShutDown } from "./conversations.ts";
 import { HeldLogins } from "./held-logins.ts";
-import type { Sender } from "./sender.ts";
 
 const { EACCES } = constants.errno;
 const TCP_INFO = 11;

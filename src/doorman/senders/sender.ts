@@ -1,5 +1,5 @@
 /** Who sent something, from a sockaddr. An IPv4 address that is mapped into IPv6 is shown as the IPv4 address. */
-import { decodeSockaddr, mappedIPv4 } from "../net/address.ts";
+import { decodeSockaddr, mappedIPv4 } from "../../net/address.ts";
 
 export interface Sender {
   readonly host: string;

@@ -1,13 +1,13 @@
 /** One datagram socket of a sleeping server: queries are read and answered, a join is left in the queue. */
 import { constants } from "node:os";
-import { check } from "../errors.ts";
-import { type Native, type Poll, READABLE } from "../native.ts";
-import { clearPendingError } from "../net/socket-queries.ts";
-import type { Admission } from "./admission.ts";
-import type { Codecs, DatagramCodec } from "./codecs.ts";
-import type { WatchOrder } from "./messages.ts";
-import type { QueryLimit } from "./query-limit.ts";
-import { senderOf } from "./sender.ts";
+import { check } from "../../errors.ts";
+import { type Native, type Poll, READABLE } from "../../native.ts";
+import { clearPendingError } from "../../net/socket-queries.ts";
+import type { Codecs, DatagramCodec } from "../interfaces/codecs.ts";
+import type { WatchOrder } from "../interfaces/messages.ts";
+import type { Admission } from "../senders/admission.ts";
+import type { QueryLimit } from "../senders/query-limit.ts";
+import { senderOf } from "../senders/sender.ts";
 
 const { EAGAIN } = constants.errno;
 

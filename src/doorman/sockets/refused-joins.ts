@@ -3,15 +3,15 @@
  * and copies the beginning of each (net/join-program.ts). So nothing is read from the sockets, which the server reads.
  */
 import { endianness } from "node:os";
-import { check } from "../errors.ts";
-import { type Native, type Poll, READABLE } from "../native.ts";
-import { AF_INET, AF_INET6, encodeSockaddr } from "../net/address.ts";
-import { JOIN_BYTES, JOIN_RECORD, JOIN_RING_BYTES } from "../net/join-program.ts";
-import { SO_DOMAIN, SOL_SOCKET } from "../net/socket-constants.ts";
-import { socketCookie, socketOption } from "../net/socket-queries.ts";
-import type { DatagramCodec } from "./codecs.ts";
-import type { QueryLimit } from "./query-limit.ts";
-import { senderOf } from "./sender.ts";
+import { check } from "../../errors.ts";
+import { type Native, type Poll, READABLE } from "../../native.ts";
+import { AF_INET, AF_INET6, encodeSockaddr } from "../../net/address.ts";
+import { JOIN_BYTES, JOIN_RECORD, JOIN_RING_BYTES } from "../../net/join-program.ts";
+import { SO_DOMAIN, SOL_SOCKET } from "../../net/socket-constants.ts";
+import { socketCookie, socketOption } from "../../net/socket-queries.ts";
+import type { DatagramCodec } from "../interfaces/codecs.ts";
+import type { QueryLimit } from "../senders/query-limit.ts";
+import { senderOf } from "../senders/sender.ts";
 
 /** How many are read before others have their turn. */
 const IN_A_ROW = 64;

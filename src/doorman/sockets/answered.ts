@@ -2,8 +2,8 @@
  * One listening socket of a sleeping server, or of one that lets nobody in. Connections are accepted and answered; one
  * that was accepted cannot be put back, so a player is told to join again.
  */
-import { check } from "../errors.ts";
-import { type Poll, READABLE } from "../native.ts";
+import { check } from "../../errors.ts";
+import { type Poll, READABLE } from "../../native.ts";
 import { Conversations, type ConversationsContext, isShutDown } from "./conversations.ts";
 
 const IN_A_ROW = 16;

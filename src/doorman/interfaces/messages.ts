@@ -2,7 +2,7 @@
  * The messages between the broker and a doorman, on a socketpair of type seqpacket. To the doorman: JSON, with
  * descriptors. From it: three 32-bit words, so that the broker parses nothing of what strangers sent. Pure.
  */
-import type { Refusing } from "../net/join-shapes.ts";
+import type { Refusing } from "../../net/join-shapes.ts";
 
 /** `none`: the broker watches, as without a doorman. */
 export type Asleep = "none" | "a2s" | "quake3" | "minecraft" | "bedrock" | "teeworlds";

@@ -1,6 +1,6 @@
 /** Who may wake a server: anybody, or those of some networks; and nobody again and again. */
 import { BlockList } from "node:net";
-import type { WakeOn } from "./messages.ts";
+import type { WakeOn } from "../interfaces/messages.ts";
 import type { Sender } from "./sender.ts";
 
 /** A network may wake this user's servers so often within this time. */

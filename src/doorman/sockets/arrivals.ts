@@ -3,8 +3,8 @@
  * twice, cut, or in another order. Pure. It keeps a bounded number of connections, and of bytes for each.
  */
 import { endianness } from "node:os";
-import { RECORD } from "../net/arrival-program.ts";
-import { type Sender, senderOf } from "./sender.ts";
+import { RECORD } from "../../net/arrival-program.ts";
+import { type Sender, senderOf } from "../senders/sender.ts";
 
 /** How many connections are kept, and how many segments of one. */
 const MOST_CONNECTIONS = 512;

@@ -3,7 +3,7 @@
  * work, so that a flood of queries costs little more than reading them.
  */
 import { endianness } from "node:os";
-import { AF_INET } from "../net/address.ts";
+import { AF_INET } from "../../net/address.ts";
 
 /** A server list asks once or twice, with a challenge; many players may share a network. */
 export const MOST_OF_NETWORK = 50;

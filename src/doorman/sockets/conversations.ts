@@ -1,12 +1,12 @@
 /** The connections to one listening socket that were accepted: each is answered, for a limited time. */
 import { constants } from "node:os";
-import { FdHandle } from "../fd.ts";
-import { type Native, READABLE, TAKE } from "../native.ts";
-import { POLLHUP, POLLIN, POLLRDHUP, SO_ACCEPTCONN, SOL_SOCKET } from "../net/socket-constants.ts";
-import { socketOption } from "../net/socket-queries.ts";
-import type { Admission } from "./admission.ts";
-import type { Conversation } from "./codecs.ts";
-import { type Sender, senderOf } from "./sender.ts";
+import { FdHandle } from "../../fd.ts";
+import { type Native, READABLE, TAKE } from "../../native.ts";
+import { POLLHUP, POLLIN, POLLRDHUP, SO_ACCEPTCONN, SOL_SOCKET } from "../../net/socket-constants.ts";
+import { socketOption } from "../../net/socket-queries.ts";
+import type { Conversation } from "../interfaces/codecs.ts";
+import type { Admission } from "../senders/admission.ts";
+import { type Sender, senderOf } from "../senders/sender.ts";
 
 const { EAGAIN } = constants.errno;
 /** sockaddr_in6, the longer one. */
