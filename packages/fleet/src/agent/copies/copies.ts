@@ -1,6 +1,6 @@
 /** The orders about files that this host has, each of which is done once: a newer one of a berth ends the older one. */
 import { type Etcd, isUnreachable } from "../../etcd/etcd.ts";
-import { sleep } from "../../etcd/follow.ts";
+import { aborted, sleep } from "../../etcd/follow.ts";
 import { Fault } from "../../fault.ts";
 import type { CopyOrder, CopyReport } from "../../model/copy.ts";
 import type { Keys } from "../../model/keys.ts";
@@ -149,13 +149,6 @@ export class Copies {
       if (report.state === "working") return;
     }
   }
-}
-
-function aborted(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    signal.addEventListener("abort", () => resolve(), { once: true });
-    if (signal.aborted) resolve();
-  });
 }
 
 function isSame(one: CopyOrder, other: CopyOrder | undefined): boolean {

@@ -161,7 +161,7 @@ class Connection implements Disposable {
     this.#pieces = socket[Symbol.asyncIterator]();
     this.#abort = () => socket.destroy(new Fault("STATE_REFUSED", "the copy was ended"));
     signal.addEventListener("abort", this.#abort);
-    socket.on("error", noop); // Whoever reads or writes has it, too.
+    socket.on("error", noop); // The next read or write throws it, too.
     socket.setTimeout(IDLE_MS, () => socket.destroy(new Fault("STATE_REFUSED", "it did not answer in time")));
   }
 

@@ -3,7 +3,7 @@
  * want it. What fails is tried again, from the next host that had it.
  */
 import type { TlsFiles } from "../../etcd/channel.ts";
-import { sleep } from "../../etcd/follow.ts";
+import { aborted, sleep } from "../../etcd/follow.ts";
 import { Fault } from "../../fault.ts";
 import type { ImageFetch, ImageSource } from "../../model/image-fetch.ts";
 import type { Assignment } from "../../model/placement.ts";
@@ -54,7 +54,7 @@ const LONGEST_OF_HOST_MS = 10 * 60_000;
 /** What a host may take to make an archive. It reads and compresses faster. */
 const SLOWEST_BYTES_PER_MS = 5_000;
 const LEAST_MAKING_MS = 60_000;
-/** Without one more chunk. A host that is stolen would keep others waiting. */
+/** From one chunk to the next. A stolen host could send nothing, and keep this host waiting. */
 const LONGEST_STALL_MS = 120_000;
 const FIRST_PAUSE_MS = 1_000;
 const LAST_PAUSE_MS = 60_000;
@@ -64,7 +64,7 @@ export class ImageFetches {
   readonly #changed: () => void;
   readonly #say: (sentence: string) => void;
   readonly #tasks = new Map<string, Task>();
-  /** Also of tasks that nobody wants any more. */
+  /** Each ends with its task. A task that was removed from `#tasks` may take a moment to end. */
   readonly #running = new Set<Promise<void>>();
   #wanted: readonly ImageFetch[] = [];
   #isRunning = false;
@@ -112,10 +112,7 @@ export class ImageFetches {
   async run(signal: AbortSignal): Promise<void> {
     this.#isRunning = true;
     this.#begin();
-    await new Promise<void>((resolve) => {
-      signal.addEventListener("abort", () => resolve(), { once: true });
-      if (signal.aborted) resolve();
-    });
+    await aborted(signal);
     this.#isRunning = false;
     for (const { stop } of this.#tasks.values()) stop.abort();
     await Promise.all(this.#running);
@@ -161,7 +158,7 @@ export class ImageFetches {
       }
       await sleep(pause, signal);
     }
-    // Nobody wants what has come. The next agent prunes, too.
+    // No berth here needs the image now, so its chunks can go. If the agent ends instead, the next agent prunes.
     if (this.#isRunning) await this.#prune();
   }
 

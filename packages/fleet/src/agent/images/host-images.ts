@@ -15,9 +15,12 @@ export interface ImageStock {
 }
 
 const LOOK_MS = 1_000;
-/** Where nothing tells that there may be another image. It is asked more often as long as it does not answer. */
+/**
+ * The program is asked at least so often, also if its folder looks as before. If it does not answer, it is asked again
+ * after a pause that doubles up to this.
+ */
 const ASK_MS = 5 * 60_000;
-/** A record of etcd is not for more. */
+/** The host's record in etcd names no more, so that it stays short. */
 const MOST_IMAGES = 256;
 /** The archive in chunks, the archive as one file, and the image. They may be on one disk. */
 const COPIES = 3;
@@ -32,7 +35,7 @@ export class HostImages {
   /** When to ask again in any case, by performance.now(). */
   #next = 0;
   #pause = LOOK_MS;
-  /** Why the last answer is missing. Empty: it is not. */
+  /** Why the program did not answer last. Empty: it did, or was never asked. */
   #said = "";
 
   /** `store`: where archives are. `changed` is called when the host has other images. */
@@ -48,7 +51,7 @@ export class HostImages {
     this.#say = say;
   }
 
-  /** As it was last told. Undefined: nobody has said. */
+  /** As the program last said. Undefined: it has never answered. */
   get stock(): ImageStock | undefined {
     if (this.#list === undefined) return undefined;
     const { folder, room, images } = this.#list;
@@ -78,8 +81,8 @@ export class HostImages {
   }
 
   /**
-   * Asks now. Resolves with all images; undefined: nobody says, or the signal has ended it. Then the former list stays:
-   * a program that does not answer removes no image.
+   * Asks now. Resolves with all images; undefined: the program does not answer, or the signal has ended it. Then the
+   * former list stays: a program that does not answer removes no image.
    */
   async look(signal: AbortSignal): Promise<readonly Required<HostImage>[] | undefined> {
     // What changes from here on is seen by the next look.
