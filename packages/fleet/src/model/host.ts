@@ -11,6 +11,9 @@ export interface HostImage {
   readonly bytes?: number;
 }
 
+/** A version of an image, and which tree that is. */
+export type ImageTree = Required<HostImage>;
+
 export interface HostRecord {
   readonly name: string;
   /** What players connect to: addresses or names, the first one preferred. */
@@ -65,6 +68,16 @@ export const hostRecord: Reader<HostRecord> = (value, at) => {
     ...(store !== undefined && { store }),
     bootId: fields.get("bootId", word),
     version: fields.get("version", word),
+  };
+};
+
+export const imageTree: Reader<ImageTree> = (value, at) => {
+  const fields = new Fields(value, at);
+  return {
+    name: fields.get("name", imageName),
+    version: fields.get("version", imageVersionName),
+    digest: fields.get("digest", digest),
+    bytes: fields.get("bytes", bytes),
   };
 };
 

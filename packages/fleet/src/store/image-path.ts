@@ -23,6 +23,11 @@ export function imageAt(path: string): ImageName | undefined {
   return DIGEST.test(digest) ? { name, version, digest } : undefined;
 }
 
+/** What tells one tree from all others: another tree may have the name and version. */
+export function imageKey({ name, version, digest }: ImageName): string {
+  return `${name}@${version} ${digest}`;
+}
+
 /** What the archives of an image's version are called. */
 export function imageSubject({ name, version }: Pick<ImageName, "name" | "version">): string {
   return `image-${name}@${version}`;

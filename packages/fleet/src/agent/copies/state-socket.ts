@@ -7,8 +7,7 @@ import { once } from "node:events";
 import { connect, type Socket } from "node:net";
 import { Fault } from "../../fault.ts";
 import { Fields, fromJson, list, type Reader, text } from "../../model/fields.ts";
-import { bytes, type HostImage } from "../../model/host.ts";
-import { digest, imageName, imageVersionName } from "../../model/names.ts";
+import { bytes, type ImageTree, imageTree } from "../../model/host.ts";
 
 export type StateRequest =
   | { readonly method: "Save"; readonly berth: string; readonly live: boolean }
@@ -24,7 +23,7 @@ export interface ImageList {
   readonly folder: string;
   /** Bytes that are free there. */
   readonly room: number;
-  readonly images: readonly Required<HostImage>[];
+  readonly images: readonly ImageTree[];
 }
 
 const LONGEST_LINE = 64 * 1024;
@@ -111,22 +110,12 @@ export class StateSocket {
   }
 }
 
-const image: Reader<Required<HostImage>> = (value, at) => {
-  const fields = new Fields(value, at);
-  return {
-    name: fields.get("name", imageName),
-    version: fields.get("version", imageVersionName),
-    digest: fields.get("digest", digest),
-    bytes: fields.get("bytes", bytes),
-  };
-};
-
 const imageList: Reader<ImageList> = (value, at) => {
   const fields = new Fields(value, at);
   return {
     folder: fields.get("folder", text(/^\//, "an absolute path")),
     room: fields.get("room", bytes),
-    images: fields.get("images", list(image)),
+    images: fields.get("images", list(imageTree)),
   };
 };
 

@@ -7,6 +7,7 @@ import { aborted, sleep } from "../../etcd/follow.ts";
 import { Fault } from "../../fault.ts";
 import type { ImageFetch, ImageSource } from "../../model/image-fetch.ts";
 import type { Assignment } from "../../model/placement.ts";
+import { imageKey } from "../../store/image-path.ts";
 import { type Archive, askForImage, type ChunkStore, fetchArchive } from "../../store/index.ts";
 import type { StateSocket } from "../copies/state-socket.ts";
 import type { HostImages } from "./host-images.ts";
@@ -94,14 +95,14 @@ export class ImageFetches {
 
   /** Whether the berth has its images, as far as they were to be fetched. */
   isReady({ images = [] }: Assignment): boolean {
-    return images.every((image) => this.#tasks.get(keyOf(image))?.isThere);
+    return images.every((image) => this.#tasks.get(imageKey(image))?.isThere);
   }
 
   /** Undefined: it does not wait for an image. */
   reportOf({ images = [] }: Assignment): FetchReport | undefined {
-    const image = images.find((one) => !this.#tasks.get(keyOf(one))?.isThere);
+    const image = images.find((one) => !this.#tasks.get(imageKey(one))?.isThere);
     if (image === undefined) return undefined;
-    const { why, failures = 0, done = 0 } = this.#tasks.get(keyOf(image)) ?? {};
+    const { why, failures = 0, done = 0 } = this.#tasks.get(imageKey(image)) ?? {};
     const text = `image ${image.name}@${image.version}`;
     if (why === undefined) return { state: "fetching", why: `${text}, ${done} %` };
     const sentence = `${text} cannot be fetched: ${why}; trying again`;
@@ -119,7 +120,7 @@ export class ImageFetches {
   }
 
   #begin(): void {
-    const wanted = new Map(this.#wanted.map((image) => [keyOf(image), image]));
+    const wanted = new Map(this.#wanted.map((image) => [imageKey(image), image]));
     for (const [key, task] of this.#tasks) {
       const image = wanted.get(key);
       // A later placement knows the hosts of now.
@@ -252,8 +253,4 @@ async function make(
     if (error instanceof Fault && error.code === "BAD_ARCHIVE") await store.drop(archive.name);
     throw error;
   }
-}
-
-function keyOf({ name, version, digest }: ImageFetch): string {
-  return `${name}@${version} ${digest}`;
 }

@@ -3,13 +3,13 @@ import { readdirSync, statfsSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { sleep } from "../../etcd/follow.ts";
 import { Fault } from "../../fault.ts";
-import type { HostImage } from "../../model/host.ts";
+import type { ImageTree } from "../../model/host.ts";
 import type { ImageName } from "../../store/image-path.ts";
 import type { ImageList, StateSocket } from "../copies/state-socket.ts";
 
 /** What the host's record says of images. */
 export interface ImageStock {
-  readonly images: readonly Required<HostImage>[];
+  readonly images: readonly ImageTree[];
   /** Bytes of an image that has room here. */
   readonly room: number;
 }
@@ -84,7 +84,7 @@ export class HostImages {
    * Asks now. Resolves with all images; undefined: the program does not answer, or the signal has ended it. Then the
    * former list stays: a program that does not answer removes no image.
    */
-  async look(signal: AbortSignal): Promise<readonly Required<HostImage>[] | undefined> {
+  async look(signal: AbortSignal): Promise<readonly ImageTree[] | undefined> {
     // What changes from here on is seen by the next look.
     const signature = this.#list && signatureOf(this.#list.folder);
     let list: ImageList;

@@ -1,6 +1,6 @@
 /** Makes archives of this host's images for other agents: one at a time, and each once while the store keeps it. */
 import { Fault } from "../../fault.ts";
-import { type ImageName, imageSubject } from "../../store/image-path.ts";
+import { type ImageName, imageKey, imageSubject } from "../../store/image-path.ts";
 import type { ImageShelf } from "../../store/serve.ts";
 import type { Archive, ChunkStore } from "../../store/store.ts";
 import type { StateSocket } from "../copies/state-socket.ts";
@@ -39,8 +39,7 @@ export class ImageOffers implements ImageShelf {
   /** Only of an image that is here: so there is never more to do than this host has images. */
   async archiveOf(image: ImageName): Promise<Archive | "making" | "failed" | undefined> {
     if (!this.#images.has(image)) return undefined;
-    const { name, version, digest } = image;
-    const key = `${name}@${version} ${digest}`;
+    const key = imageKey(image);
     const made = this.#made.get(key);
     if (made !== undefined && (await this.#store.has(made.name))) return made;
     if (this.#making.has(key)) return "making";
