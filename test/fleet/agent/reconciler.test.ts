@@ -17,6 +17,7 @@ class NarrowBroker extends BrokerLink {
   #records = new Map<string, BerthRecord>();
   #left: BerthRecord | undefined;
   readonly stopped: string[] = [];
+  starts = 0;
   letGo: () => void = () => undefined;
 
   constructor(folder: string) {
@@ -53,6 +54,7 @@ class NarrowBroker extends BrokerLink {
   }
 
   override async start(): Promise<string | undefined> {
+    this.starts++;
     await new Promise<void>((resolve) => {
       this.letGo = resolve;
     });
@@ -88,6 +90,39 @@ it("tries a refused berth again once the one in its way is removed", async () =>
   broker.letGo();
   await heard("new of generation 2 is here");
   expect([...files.read()]).toEqual([["new", 2]]);
+
+  stop.abort();
+  broker.letGo();
+  await running;
+});
+
+it("repeats the first start of a berth only while the host has its lease", async () => {
+  using folder = new TestFolder();
+  const broker = new NarrowBroker(folder.path);
+  const stop = new AbortController();
+  let [hasLease, looks] = [true, 0];
+  const reconciler = new Reconciler(
+    new BerthFiles(folder.path),
+    broker,
+    () => {
+      looks++;
+      return hasLease;
+    },
+    { changed: () => undefined, say: () => undefined },
+    () => undefined,
+  );
+  reconciler.order({ assignments: new Map([["new", { berth: "new", generation: 1, config: {} }]]), holds: new Map() });
+  const running = reconciler.run(stop.signal);
+  await expect.poll(() => broker.starts).toBe(1);
+  hasLease = false;
+  broker.letGo();
+  // The repeat is due after a second, and asks for the lease.
+  const before = looks;
+  await expect.poll(() => looks).toBeGreaterThan(before);
+  expect(broker.starts).toBe(1);
+  hasLease = true;
+  reconciler.look();
+  await expect.poll(() => broker.starts).toBe(2);
 
   stop.abort();
   broker.letGo();

@@ -5,6 +5,7 @@ import type { BerthFiles } from "./berth-files.ts";
 import type { BrokerLink } from "./broker-link.ts";
 import { Holds } from "./holds.ts";
 import type { Orders } from "./orders.ts";
+import { Starts } from "./starts.ts";
 
 export interface ReconcilerEvents {
   /** Something to report has changed. */
@@ -19,17 +20,8 @@ interface Refused {
   readonly why: string;
 }
 
-interface Start {
-  readonly failures: number;
-  /** By performance.now(). */
-  readonly next: number;
-  readonly why: string | undefined;
-}
-
-/** Servers that start at the same time. */
-const MOST_STARTS = 4;
-const FIRST_PAUSE_MS = 1_000;
-const LAST_PAUSE_MS = 60_000;
+/** Before a failed round is repeated. */
+const PAUSE_MS = 1_000;
 
 export class Reconciler {
   readonly #files: BerthFiles;
@@ -39,8 +31,7 @@ export class Reconciler {
   readonly #problemOf: (one: Assignment) => string | undefined;
   readonly #isReady: (one: Assignment) => boolean;
   readonly #refused = new Map<string, Refused>();
-  readonly #starts = new Map<string, Start>();
-  readonly #starting = new Set<string>();
+  readonly #starts: Starts;
   readonly #holds: Holds;
   /** Berths that are off, with their generations. */
   #held: ReadonlyMap<string, number> = new Map();
@@ -53,12 +44,14 @@ export class Reconciler {
   #isDue = true;
   /** Files are gone that the broker has not heard of. */
   #mustReload = false;
+  /** The berths that had no server at the end of the last round. */
+  #toStart: readonly string[] = [];
   #said = "";
 
   /**
-   * `mayBegin`: whether the host has its lease. Without it a berth that is new here waits. `problemOf`: why this host
-   * may not serve a berth; then it does not, also if it did before. `isReady`: whether what a new berth needs is here;
-   * {@link look} tells that it is.
+   * `mayBegin`: whether the host has its lease. Without it a berth that is new here waits, and so does its first start.
+   * `problemOf`: why this host may not serve a berth; then it does not, also if it did before. `isReady`: whether what
+   * a new berth needs is here. {@link look} tells that the host has its lease again, or what a berth needs.
    */
   constructor(
     files: BerthFiles,
@@ -74,6 +67,7 @@ export class Reconciler {
     this.#broker = broker;
     this.#mayBegin = mayBegin;
     this.#events = events;
+    this.#starts = new Starts(broker, mayBegin, () => this.look(), events.say);
     this.#holds = new Holds(broker, events.say);
   }
 
@@ -117,7 +111,7 @@ export class Reconciler {
 
   /** Why its last start failed. */
   failureOf(berth: string): string | undefined {
-    return this.#starts.get(berth)?.why;
+    return this.#starts.failureOf(berth);
   }
 
   /** Something has changed: there is a round soon. */
@@ -139,7 +133,7 @@ export class Reconciler {
         if (sentence !== this.#said) this.#events.say(sentence);
         this.#said = sentence;
         this.#isDue = true;
-        await sleep(FIRST_PAUSE_MS, signal);
+        await sleep(PAUSE_MS, signal);
       }
     }
   }
@@ -148,11 +142,11 @@ export class Reconciler {
   async #waitForWork(signal: AbortSignal): Promise<void> {
     const woken = new AbortController();
     this.#wake = () => woken.abort();
-    const dues = [...this.#starts.values()].map(({ next }) => next - performance.now()).filter((ms) => ms > 0);
-    await sleep(Math.min(LAST_PAUSE_MS, ...dues), AbortSignal.any([signal, woken.signal]));
+    await sleep(this.#starts.pause(this.#toStart), AbortSignal.any([signal, woken.signal]));
   }
 
   async #round(signal: AbortSignal): Promise<void> {
+    this.#toStart = [];
     if (this.#broker.berths === undefined) return;
     // Nothing is removed before etcd was read once.
     if (this.#wanted !== undefined) {
@@ -169,9 +163,8 @@ export class Reconciler {
       if (added.length > 0) await this.#reloadWith(added);
       if (added.length > 0) await this.#refuseTaken(added, begun, signal);
     }
-    for (const berth of this.#files.read().keys()) {
-      if (this.#starting.size < MOST_STARTS && this.#isToStart(berth)) void this.#start(berth, signal);
-    }
+    this.#toStart = this.#withoutServer();
+    this.#starts.begin(this.#toStart, signal);
     this.#events.changed();
   }
 
@@ -179,7 +172,7 @@ export class Reconciler {
   async #removeOld(wanted: ReadonlyMap<string, Assignment>): Promise<void> {
     for (const [berth, generation] of this.#files.read()) {
       const now = wanted.get(berth)?.generation;
-      if (this.#starting.has(berth)) continue;
+      if (this.#starts.has(berth)) continue;
       const isOurs = now !== undefined && now <= generation;
       if (isOurs && !(await this.#holds.isDrained(berth, generation))) continue;
       const lease = this.#broker.berths?.get(berth)?.lease;
@@ -190,7 +183,7 @@ export class Reconciler {
         continue;
       }
       this.#files.remove(berth);
-      this.#starts.delete(berth);
+      this.#starts.remove(berth);
       this.#events.say(`${berth} of generation ${generation} is ${isOurs ? "held" : "no longer here"}`);
       this.#mustReload = true;
     }
@@ -201,7 +194,7 @@ export class Reconciler {
     const files = this.#files.read();
     const isOff = ({ berth, generation }: Assignment): boolean =>
       this.#holds.has(berth, generation) &&
-      !(files.has(berth) || this.#starting.has(berth)) &&
+      !(files.has(berth) || this.#starts.has(berth)) &&
       (this.#files.isStaged(berth) || this.#broker.berths?.has(berth) === false);
     return new Map([...wanted.values()].filter(isOff).map(({ berth, generation }) => [berth, generation]));
   }
@@ -224,6 +217,7 @@ export class Reconciler {
         continue;
       }
       this.#files.write(one);
+      this.#starts.add(one.berth);
       added.push(one);
     }
     return added;
@@ -275,26 +269,14 @@ export class Reconciler {
     this.#events.say(`${berth} is not served: ${why}`);
   }
 
-  /** Whether somebody has to start its server: it is vacant and whole, and the broker does not start it. */
-  #isToStart(name: string): boolean {
-    const berth = this.#broker.berths?.get(name);
-    if (berth === undefined || this.#starting.has(name) || this.#forbidden.has(name)) return false;
-    if (this.#holds.has(name, this.wanted.get(name)?.generation ?? 0)) return false;
-    const { state, problems, start, wait } = berth;
-    if (state !== "vacant" || problems?.length || wait || start) return false;
-    return performance.now() >= (this.#starts.get(name)?.next ?? 0);
-  }
-
-  /** Beside the rounds: a server that starts slowly holds up no other berth. */
-  async #start(name: string, signal: AbortSignal): Promise<void> {
-    this.#starting.add(name);
-    const why = await this.#broker.start(name, signal);
-    this.#starting.delete(name);
-    const { failures = 0, why: before } = this.#starts.get(name) ?? {};
-    const pause = Math.min(LAST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** failures);
-    // Also after a success: a server that ends at once is not started in a loop.
-    this.#starts.set(name, { failures: why === undefined ? 0 : failures + 1, next: performance.now() + pause, why });
-    if (why !== undefined && why !== before && !signal.aborted) this.#events.say(`${name} does not start: ${why}`);
-    this.look();
+  /** Our berths that somebody has to start: vacant and whole, and the broker does not start them. */
+  #withoutServer(): string[] {
+    return [...this.#files.read().keys()].filter((name) => {
+      const berth = this.#broker.berths?.get(name);
+      if (berth === undefined || this.#forbidden.has(name)) return false;
+      if (this.#holds.has(name, this.wanted.get(name)?.generation ?? 0)) return false;
+      const { state, problems, start, wait } = berth;
+      return state === "vacant" && !problems?.length && !wait && !start;
+    });
   }
 }
