@@ -30,6 +30,11 @@ export interface ListenAddress {
   readonly dualStack: boolean;
 }
 
+/** Whether it is a UDP socket: UNIX sockets have datagrams too. */
+export function isUdp({ kind, address }: ListenAddress): boolean {
+  return kind === "datagram" && address.family !== "unix";
+}
+
 /** sockaddr_un.sun_path holds 108 bytes; a pathname needs its NUL, an abstract name its leading NUL (unix(7)). */
 export const UNIX_PATH_MAX = 107;
 

@@ -6,6 +6,7 @@ import {
   decodeSockaddr,
   encodeSockaddr,
   formatListenAddress,
+  isUdp,
   type ListenAddress,
   mappedIPv4,
   parseListenAddress,
@@ -98,6 +99,16 @@ describe("parseListenAddress", () => {
     ["unix:///a\0b", /NUL/],
     [`unix:///${"a".repeat(UNIX_PATH_MAX)}`, /108 bytes long/],
   ])("refuses %j", (text, sentence) => expect(parseListenAddress(text)).toMatch(sentence));
+});
+
+it.each([
+  ["udp://127.0.0.1:1", true],
+  ["udp://*:1", true],
+  ["tcp://127.0.0.1:1", false],
+  ["unix-dgram:///run/a", false],
+])("whether %s is a UDP socket: %s", (text, is) => {
+  const parsed = parseListenAddress(text);
+  expect(typeof parsed !== "string" && isUdp(parsed)).toBe(is);
 });
 
 describe("encodeSockaddr", () => {

@@ -2,6 +2,7 @@
  * Whether the sockets of a berth are in use, without any cost per packet. For UDP, the kernel tells when the last
  * datagram that was read arrived. For a listener, it tells whether a connection is open.
  */
+import { isUdp } from "../../net/address.ts";
 import { SO_TIMESTAMP, SO_TIMESTAMPING, SO_TIMESTAMPNS, SOL_SOCKET } from "../../net/socket-constants.ts";
 import { socketOption } from "../../net/socket-queries.ts";
 import type { ForeignCalls } from "../access/foreign-calls.ts";
@@ -50,7 +51,7 @@ export class Traffic {
     // A reload has closed it, or the broker ends.
     if (!socket.open) return false;
     if (socket.listen.kind !== "datagram") return this.#connections.to(socket);
-    if (!isUdp(socket)) return false;
+    if (!isUdp(socket.listen)) return false;
     if (!socket.tellsTimes) return true;
     const stamp = new Int32Array(4);
     const now = this.#sys.lastReceived(socket.fd, stamp) < 0 ? "" : stamp.join();
@@ -64,8 +65,4 @@ export class Traffic {
 function millisecondsOf(stamp: Int32Array): number {
   const view = new BigInt64Array(stamp.buffer);
   return Number(view[0] ?? 0n) * 1000 + Number(view[1] ?? 0n) / 1e6;
-}
-
-function isUdp({ listen }: HeldSocket): boolean {
-  return listen.kind === "datagram" && listen.address.family !== "unix";
 }

@@ -6,7 +6,7 @@ import { type KernelOption, listenerReuse, type SocketOptions, settingsFor } fro
 import { check } from "../../errors.ts";
 import { FdHandle } from "../../fd.ts";
 import type { Native } from "../../native.ts";
-import { familyNumber, formatListenAddress, type ListenAddress, pathOf } from "../../net/address.ts";
+import { familyNumber, formatListenAddress, isUdp, type ListenAddress, pathOf } from "../../net/address.ts";
 import { O_NONBLOCK } from "../../net/socket-constants.ts";
 import { typeNumber } from "../../net/transport.ts";
 
@@ -19,7 +19,6 @@ export function openSocket(listen: ListenAddress, options: SocketOptions, sys: N
     sys.socket(familyNumber(listen.address), typeNumber(listen.kind), 0),
     formatListenAddress(listen),
   );
-  const isUdp = listen.kind === "datagram" && listen.address.family !== "unix";
   // What strangers have sent to a UNIX socket is closed with it, and that could wait. An abstract name must be free at
   // once, for it is bound again.
   const mayWait = pathOf(listen.address) !== undefined;
@@ -29,7 +28,7 @@ export function openSocket(listen: ListenAddress, options: SocketOptions, sys: N
     applyBindOptions(sys, fd, listen, options);
     applyOptions(sys, fd, listen, options);
     // Later this takes the socket's lock, which a tenant can hold (test/attacks/held-lock.test.ts).
-    if (isUdp) sys.lastReceived(fd, new Int32Array(4));
+    if (isUdp(listen)) sys.lastReceived(fd, new Int32Array(4));
     return handle;
   } catch (error) {
     handle.close();

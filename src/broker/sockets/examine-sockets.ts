@@ -3,7 +3,7 @@
  * One that does not answer in time costs the others nothing: the broker takes it as far as it knows it.
  */
 import { setTimeout as sleep } from "node:timers/promises";
-import { type Address, decodeSockaddr, type ListenAddress } from "../../net/address.ts";
+import { type Address, decodeSockaddr, isUdp, type ListenAddress } from "../../net/address.ts";
 import { IPPROTO_IPV6, IPV6_V6ONLY, SO_TIMESTAMP, SO_TIMESTAMPNS, SOL_SOCKET } from "../../net/socket-constants.ts";
 import type { Owner } from "../guard/guard.ts";
 import { type PlansGuard, runAllGuarded } from "../plans/guarded-plan.ts";
@@ -62,7 +62,7 @@ function hasToTell({ is, stored }: PassedSocket): boolean {
 function* asking(is: ListenAddress, tell: (answer: Answer) => void): SocketPlan<void> {
   const v6only: SocketCall = { call: "getsockopt", level: IPPROTO_IPV6, option: IPV6_V6ONLY, words: 1 };
   const [name, only, ...state] = yield [{ call: "getsockname" }, v6only, ...stateCalls(is)];
-  if (is.kind === "datagram" && is.address.family !== "unix") yield* stamping();
+  if (isUdp(is)) yield* stamping();
   const bytes = name === undefined || name.result < 0 ? undefined : new Uint8Array(name.value.buffer, 0, name.result);
   tell({
     address: bytes && decodeSockaddr(bytes),

@@ -6,7 +6,7 @@
 import type { RefuseOrder } from "../../../doorman/interfaces/messages.ts";
 import type { FdHandle } from "../../../fd.ts";
 import type { Native } from "../../../native.ts";
-import { type InetAddress, mappedIPv4 } from "../../../net/address.ts";
+import { type InetAddress, isUdp, mappedIPv4 } from "../../../net/address.ts";
 import { lastJoinShapes, type Refusing, refusingProtocol } from "../../../net/join-shapes.ts";
 import { SO_BINDTOIFINDEX, SO_REUSEPORT, SOL_SOCKET } from "../../../net/socket-constants.ts";
 import { networkCookie, socketOption } from "../../../net/socket-queries.ts";
@@ -118,10 +118,10 @@ export class Refusals {
   #copy(berth: Berth, protocol: Refusing | undefined, problems: Map<HeldSocket, string>): JoinCopies | undefined {
     const shapes = lastJoinShapes(protocol);
     const all = berth.sockets.map(({ socket }) => socket);
-    const taken = shapes === undefined ? [] : all.filter(isUdp).slice(0, MOST_SOCKETS);
+    const taken = shapes === undefined ? [] : all.filter(({ listen }) => isUdp(listen)).slice(0, MOST_SOCKETS);
     for (const socket of all)
       if (!taken.includes(socket))
-        problems.set(socket, shapes === undefined ? UNKNOWN : isUdp(socket) ? TOO_MANY : NO_UDP);
+        problems.set(socket, shapes === undefined ? UNKNOWN : isUdp(socket.listen) ? TOO_MANY : NO_UDP);
     if (shapes === undefined || taken.length === 0) return undefined;
     const fds = taken.map(({ fd }) => fd);
     const copies = JoinCopies.open(fds, shapes, this.#options.sys);
@@ -210,10 +210,6 @@ const UNKNOWN = "berthd cannot tell its players anything: server.query or server
 const NO_TCP = "only players who join by TCP can be turned away";
 const NO_UDP = "only players who join by UDP can be turned away";
 const TOO_MANY = "it has too many sockets";
-
-function isUdp({ listen }: HeldSocket): boolean {
-  return listen.kind === "datagram" && listen.address.family !== "unix";
-}
 
 function orderOf(berth: Berth, lease: Lease, refuse: Refusing): Omit<RefuseOrder, "watch"> {
   const deadline = lease.drain?.deadline;
