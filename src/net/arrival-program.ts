@@ -8,7 +8,7 @@
  * completes the handshake, which nothing here tells from a forged one.
  */
 import { AF_INET, AF_INET6 } from "./address.ts";
-import { FROM_NETWORK_HEADER, HELPERS, PACKET, Program } from "./bpf-program.ts";
+import { FROM_NETWORK_HEADER, HELPERS, IPV4_PROTOCOL, PACKET, Program } from "./bpf-program.ts";
 
 /** Where a record has what. The numbers are the host's, but for the header's own, which are the network's. */
 export const RECORD = {
@@ -38,8 +38,6 @@ const STACK_END = 10;
 const HEADER = -16;
 const HEADER_BYTES = 16;
 const SYN = 0x02;
-/** ETH_P_IP, in the order of the network. */
-const IPV4 = 0x0008;
 
 /** `ring`: the map's descriptor. `listener`: the listening socket's cookie (SO_COOKIE in socket(7)). */
 export function arrivalProgram(ring: number, listener: bigint): Uint8Array {
@@ -68,18 +66,13 @@ function readHeader(program: Program): void {
 
 /** A record has a fixed size, and `room` of it for data. `length`: how much is copied, if not all. */
 function copySegment(program: Program, ring: number, name: string, room: number, length: number | undefined): void {
-  program
-    .map(1, ring)
-    .set(2, RECORD.data + room)
-    .set(3, 0)
-    .call(HELPERS.ringReserve)
-    .jumpIf(0, "equal", 0, "pass");
-  program.copy(COPY, 0).store(4, COPY, RECORD.length, DATA_LENGTH);
+  program.reserve(ring, RECORD.data + room, "pass").copy(COPY, 0);
+  program.store(4, COPY, RECORD.length, DATA_LENGTH);
   program.load(4, 1, STACK_END, HEADER + 4).store(4, COPY, RECORD.sequence, 1);
   program.copy(1, SEGMENT).call(HELPERS.socketCookie).store(8, COPY, RECORD.cookie, 0);
   for (const at of [0, 8, 16, 24]) program.storeNumber(8, COPY, RECORD.sender + at, 0);
   program.load(2, 1, STACK_END, HEADER).store(2, COPY, RECORD.sender + 2, 1);
-  program.load(4, 1, SEGMENT, PACKET.protocol).jumpIf(1, "equal", IPV4, `${name}: IPv4`);
+  program.load(4, 1, SEGMENT, PACKET.protocol).jumpIf(1, "equal", IPV4_PROTOCOL, `${name}: IPv4`);
   program.storeNumber(2, COPY, RECORD.sender, AF_INET6);
   loadAddress(program, { at: 8, bytes: 16, to: RECORD.sender + 8 });
   program.jump(`${name}: data`).label(`${name}: IPv4`).storeNumber(2, COPY, RECORD.sender, AF_INET);

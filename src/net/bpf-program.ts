@@ -35,6 +35,9 @@ export const MAP_TYPES = { hash: 1, array: 2, sockets: 18, ring: 27 } as const;
 /** Where fields of struct __sk_buff are. */
 export const PACKET = { length: 0, type: 4, protocol: 16, interface: 40 } as const;
 
+/** ETH_P_IP, as {@link PACKET}.protocol has it: in the order of the network. */
+export const IPV4_PROTOCOL = 0x0008;
+
 /** loadBytesRelative: from the header of the network layer. */
 export const FROM_NETWORK_HEADER = 1;
 
@@ -144,6 +147,11 @@ export class Program {
 
   call(helper: number): this {
     return this.#add({ code: JUMP | CALL, value: helper });
+  }
+
+  /** Sets r0 to a new record of a ring, which has to be submitted or discarded; goes to the label if that is full. */
+  reserve(ring: number, bytes: number, ifFull: string): this {
+    return this.map(1, ring).set(2, bytes).set(3, 0).call(HELPERS.ringReserve).jumpIf(0, "equal", 0, ifFull);
   }
 
   /** Ends the program: the result is in r0. */

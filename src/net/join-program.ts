@@ -5,7 +5,7 @@
  * and where it was sent to many hosts: each of them would answer. Pure.
  */
 import { AF_INET, AF_INET6 } from "./address.ts";
-import { HELPERS, PACKET, Program } from "./bpf-program.ts";
+import { HELPERS, IPV4_PROTOCOL, PACKET, Program } from "./bpf-program.ts";
 import type { JoinField, JoinShape } from "./join-shapes.ts";
 
 /** Where a record has what. The numbers are the host's, but for the port and the address. */
@@ -38,8 +38,6 @@ const UDP_BYTES = 8;
 const UDP = 17;
 /** PACKET_HOST (packet(7)): neither by broadcast nor by multicast. */
 const TO_THIS_HOST = 0;
-/** ETH_P_IP, in the order of the network. */
-const IPV4 = 0x0008;
 
 /** `ring`: the map's descriptor. `cookies`: those of the sockets. */
 export function joinProgram(ring: number, cookies: readonly bigint[], shapes: readonly JoinShape[]): Uint8Array {
@@ -60,7 +58,7 @@ export function joinProgram(ring: number, cookies: readonly bigint[], shapes: re
 
 /** Where the datagram's data begins, and how long it is. */
 function findData(program: Program): void {
-  program.load(4, 1, DATAGRAM, PACKET.protocol).jumpIf(1, "equal", IPV4, "IPv4");
+  program.load(4, 1, DATAGRAM, PACKET.protocol).jumpIf(1, "equal", IPV4_PROTOCOL, "IPv4");
   read(program, 1, (at) => at.set(2, 6));
   program.load(1, 1, STACK_END, READ).jumpIf(1, "unequal", UDP, "pass");
   program
@@ -75,7 +73,7 @@ function findData(program: Program): void {
   program.computeBy(DATA_LENGTH, "subtract", DATA_AT).jumpIf(DATA_LENGTH, "below", 1, "pass");
 }
 
-/** Goes on at the label with what has not the shape. */
+/** Goes to the label unless the datagram has the shape. */
 function checkShape(program: Program, shape: JoinShape, otherwise: string): void {
   const least = Math.max(...shape.map(({ offset, size }) => offset + size));
   program.jumpIf(DATA_LENGTH, "below", least, otherwise);
@@ -98,18 +96,13 @@ function read(program: Program, size: number, place: (program: Program) => Progr
 }
 
 function copyJoin(program: Program, ring: number): void {
-  program
-    .map(1, ring)
-    .set(2, JOIN_RECORD.data + JOIN_BYTES)
-    .set(3, 0)
-    .call(HELPERS.ringReserve)
-    .jumpIf(0, "equal", 0, "drop");
-  program.copy(COPY, 0).store(4, COPY, JOIN_RECORD.length, DATA_LENGTH);
+  program.reserve(ring, JOIN_RECORD.data + JOIN_BYTES, "drop").copy(COPY, 0);
+  program.store(4, COPY, JOIN_RECORD.length, DATA_LENGTH);
   program.load(8, 1, STACK_END, COOKIE).store(8, COPY, JOIN_RECORD.cookie, 1);
   for (const at of [0, 8, 16, 24]) program.storeNumber(8, COPY, JOIN_RECORD.sender + at, 0);
   // The source's port is the first of the header of UDP.
   copyBytes(program, JOIN_RECORD.sender + 2, 2, (at) => at.copy(2, DATA_AT).compute(2, "subtract", UDP_BYTES));
-  program.load(4, 1, DATAGRAM, PACKET.protocol).jumpIf(1, "equal", IPV4, "copy IPv4");
+  program.load(4, 1, DATAGRAM, PACKET.protocol).jumpIf(1, "equal", IPV4_PROTOCOL, "copy IPv4");
   program.storeNumber(2, COPY, JOIN_RECORD.sender, AF_INET6);
   copyBytes(program, JOIN_RECORD.sender + 8, 16, (at) => at.set(2, 8));
   // The scope, which counts for link-local addresses only (ipv6(7)).
