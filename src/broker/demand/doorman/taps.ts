@@ -11,8 +11,6 @@ import { loadProgram } from "../../../net/bpf-load.ts";
 import { MAP_TYPES } from "../../../net/bpf-program.ts";
 import { socketCookie } from "../../../net/socket-queries.ts";
 
-const NO_LOG = new Uint8Array(0);
-
 export class Taps implements Disposable {
   readonly #handles: FdHandle[] = [];
 
@@ -42,7 +40,7 @@ export class Taps implements Disposable {
     const ring = FdHandle.adopt(check("bpf", sys.bpfMap(MAP_TYPES.ring, 0, 0, RING_BYTES)), sys);
     this.#handles.push(ring);
     const instructions = arrivalProgram(ring.fd, socketCookie(listener, sys));
-    const program = loadProgram(() => sys.bpfSocketFilter(instructions, NO_LOG));
+    const program = loadProgram((log) => sys.bpfSocketFilter(instructions, log));
     this.#handles.push(FdHandle.adopt(check("bpf", program), sys));
   }
 }

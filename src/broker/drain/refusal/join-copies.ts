@@ -17,7 +17,6 @@ import { socketCookie } from "../../../net/socket-queries.ts";
 const { E2BIG, EBADF, ENOENT, EPERM } = system.errno;
 /** Where version 2 is mounted, alone or beside version 1. */
 const ROOTS = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"] as const;
-const NO_LOG = new Uint8Array(0);
 
 export class JoinCopies implements Disposable {
   readonly #ring: FdHandle;
@@ -54,7 +53,7 @@ export class JoinCopies implements Disposable {
 
 /** The link keeps the program, and the program the ring. Or -errno. */
 function linkTo(instructions: Uint8Array, sys: Native): number {
-  const number = loadProgram(() => sys.bpfGroupFilter(instructions, NO_LOG));
+  const number = loadProgram((log) => sys.bpfGroupFilter(instructions, log));
   if (number < 0) return number;
   using program = FdHandle.adopt(number, sys);
   for (const path of ROOTS) {

@@ -18,7 +18,6 @@ const NETWORK = Buffer.from("/proc/self/ns/net");
 const MOST = 4096;
 /** A map of sockets takes a descriptor in 64 bits. */
 const VALUE_BYTES = 8;
-const NO_LOG = new Uint8Array(0);
 
 interface Installed {
   readonly map: FdHandle;
@@ -84,7 +83,7 @@ export class Steering {
   /** The link keeps the program, and the program the map. */
   #link(map: number): number {
     const instructions = lookupProgram(map);
-    const number = loadProgram(() => this.#sys.bpfLookup(instructions, NO_LOG));
+    const number = loadProgram((log) => this.#sys.bpfLookup(instructions, log));
     if (number < 0) return number;
     using program = FdHandle.adopt(number, this.#sys);
     const place = this.#sys.openat2(AT_FDCWD, NETWORK, constants.O_RDONLY, 0, 0);
