@@ -1,4 +1,4 @@
-/** Whom a doorman turns away, and when it is asked to: with doormen that a test plays. */
+/** When a doorman is asked to turn players away, and at which sockets. The test plays the doorman. */
 import { createSocket } from "node:dgram";
 import { once } from "node:events";
 import { connect } from "node:net";
@@ -37,7 +37,7 @@ interface Scene extends Disposable {
 async function scene(transport = "tcp", type = "minecraft"): Promise<Scene> {
   const port = await freePort();
   const text = `[sockets.game]\nlisten = ["${transport}://127.0.0.1:${port}"]\n[server]\nuser = "games"\n`;
-  const spec = specOf({ "etc/a.toml": `${text}drain = "refuse"\nquery = { type = "${type}" }\n` });
+  const spec = specOf({ "etc/a.toml": `${text}query = { type = "${type}" }\n` });
   const [socket] = spec.sockets;
   const [listen] = socket?.listen ?? [];
   if (socket === undefined || listen === undefined) return expect.unreachable();
@@ -123,6 +123,13 @@ it(
     expect(test.left).toHaveBeenCalledTimes(2);
   },
 );
+
+it("asks no doorman where the protocol has no text for players, and says so of each socket", async () => {
+  using test = await scene("udp", "bedrock");
+  const why = "neither server.query nor server.asleep names a protocol that can tell players why";
+  expect(test.refusals.begin(test.berth, test.lease)).toEqual(new Map([[test.held, why]]));
+  expect(test.guest).toThrow();
+});
 
 it("has a doorman come with the first join by UDP where there are too many doormen", needsGroups(), async () => {
   using test = await scene("udp", "quake3");

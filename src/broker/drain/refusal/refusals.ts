@@ -7,7 +7,7 @@ import type { RefuseOrder } from "../../../doorman/interfaces/messages.ts";
 import type { FdHandle } from "../../../fd.ts";
 import type { Native } from "../../../native.ts";
 import { type InetAddress, isUdp, mappedIPv4 } from "../../../net/address.ts";
-import { lastJoinShapes, type Refusing, refusingProtocol } from "../../../net/join-shapes.ts";
+import { type JoinShape, lastJoinShapes, type Refusing, refusingProtocol } from "../../../net/join-shapes.ts";
 import { SO_BINDTOIFINDEX, SO_REUSEPORT, SOL_SOCKET } from "../../../net/socket-constants.ts";
 import { networkCookie, socketOption } from "../../../net/socket-queries.ts";
 import type { ForeignCalls } from "../../access/foreign-calls.ts";
@@ -35,6 +35,9 @@ interface Steered {
   readonly address: InetAddress;
   readonly listener: FdHandle;
 }
+
+/** Of sockets at which nobody is turned away: a sentence's end that says why. */
+type Problems = Map<HeldSocket, string>;
 
 interface Refusal {
   readonly berth: Berth;
@@ -67,18 +70,15 @@ export class Refusals {
     this.end(lease);
     const { query, asleep } = berth.spec.server;
     const protocol = refusingProtocol(query?.type, asleep?.protocol);
-    const problems = new Map<HeldSocket, string>();
-    const steered: Steered[] = [];
-    let copies: JoinCopies | undefined;
-    if (protocol === "minecraft") {
-      for (const { socket } of berth.sockets) {
-        const problem = this.#steer(socket, steered);
-        if (problem !== undefined) problems.set(socket, problem);
-      }
-    } else copies = this.#copy(berth, protocol, problems);
-    if ((steered.length === 0 && copies === undefined) || protocol === undefined) return problems;
+    const all = berth.sockets.map(({ socket }) => socket);
+    if (protocol === undefined) return new Map(all.map((socket) => [socket, UNKNOWN]));
+    const problems: Problems = new Map();
+    const shapes = lastJoinShapes(protocol);
+    const steered = shapes === undefined ? this.#steerAll(all, problems) : [];
+    const copies = shapes === undefined ? undefined : this.#copy(all, shapes, problems);
+    if (steered.length === 0 && copies === undefined) return problems;
     const arrivals = new ArrivalWatch(this.#options.sys, () => refusal.watched?.arrived());
-    const sockets = berth.sockets.flatMap(({ socket }) => (problems.has(socket) ? [] : [socket]));
+    const sockets = all.filter((socket) => !problems.has(socket));
     const onClosing = (): void => this.end(lease);
     for (const socket of sockets) socket.closing.add(onClosing);
     const refusal: Refusal = { berth, protocol, steered, copies, sockets, onClosing, arrivals, watched: undefined };
@@ -115,19 +115,28 @@ export class Refusals {
   }
 
   /** Has joins copied at all sockets of UDP, or at none. */
-  #copy(berth: Berth, protocol: Refusing | undefined, problems: Map<HeldSocket, string>): JoinCopies | undefined {
-    const shapes = lastJoinShapes(protocol);
-    const all = berth.sockets.map(({ socket }) => socket);
-    const taken = shapes === undefined ? [] : all.filter(({ listen }) => isUdp(listen)).slice(0, MOST_SOCKETS);
-    for (const socket of all)
-      if (!taken.includes(socket))
-        problems.set(socket, shapes === undefined ? UNKNOWN : isUdp(socket.listen) ? TOO_MANY : NO_UDP);
-    if (shapes === undefined || taken.length === 0) return undefined;
+  #copy(all: readonly HeldSocket[], shapes: readonly JoinShape[], problems: Problems): JoinCopies | undefined {
+    const taken: HeldSocket[] = [];
+    for (const socket of all) {
+      if (!isUdp(socket.listen)) problems.set(socket, NO_UDP);
+      else if (taken.length === MOST_SOCKETS) problems.set(socket, TOO_MANY);
+      else taken.push(socket);
+    }
+    if (taken.length === 0) return undefined;
     const fds = taken.map(({ fd }) => fd);
     const copies = JoinCopies.open(fds, shapes, this.#options.sys);
     if (typeof copies !== "string") return copies;
     for (const socket of taken) problems.set(socket, copies);
     return undefined;
+  }
+
+  #steerAll(all: readonly HeldSocket[], problems: Problems): Steered[] {
+    const steered: Steered[] = [];
+    for (const socket of all) {
+      const problem = this.#steer(socket, steered);
+      if (problem !== undefined) problems.set(socket, problem);
+    }
+    return steered;
   }
 
   /** All addresses of a socket, or none. */
@@ -206,7 +215,7 @@ export class Refusals {
   }
 }
 
-const UNKNOWN = "berthd cannot tell its players anything: server.query or server.asleep says the protocol";
+const UNKNOWN = "neither server.query nor server.asleep names a protocol that can tell players why";
 const NO_TCP = "only players who join by TCP can be turned away";
 const NO_UDP = "only players who join by UDP can be turned away";
 const TOO_MANY = "it has too many sockets";
