@@ -3,7 +3,6 @@
  * play go on. Without a doorman joins wait.
  */
 import { once } from "node:events";
-import { readdirSync } from "node:fs";
 import { connect } from "node:net";
 import { join } from "node:path";
 import { afterAll, describe, expect, it, vi } from "vitest";
@@ -14,8 +13,8 @@ import { NOBODY, Server } from "../../bind/harness.ts";
 import { isReady, launchBroker, spawnBroker, startBroker, TestFolder } from "../../support/broker.ts";
 import { doormen, PATIENCE, ready } from "../../support/doorman/doors.ts";
 import { handshake, login } from "../../support/doorman/streams.ts";
-import { call, drain } from "../../support/drain-calls.ts";
-import { leaksNothing, openFds } from "../../support/fds.ts";
+import { call, drain, drainsLeaveNothing } from "../../support/drain-calls.ts";
+import { leaksNothing } from "../../support/fds.ts";
 import { LineClient, lineServer, mustWait } from "../../support/line-server.ts";
 import { needs } from "../../support/needs.ts";
 import { RawPeer } from "../../support/peer.ts";
@@ -262,18 +261,5 @@ it("a hundred drains leave no descriptor behind", needs("root"), async () => {
   const port = await freePort();
   await using test = await startBroker({ "game.toml": at(port) });
   await using _ = await launch(test.socket);
-  using peer = await RawPeer.connect(test.socket);
-  const round = async (): Promise<void> => {
-    expect((await peer.call("Drain", { berth: "game" }))?.parameters["drain"]).toMatchObject({ joins: "refuse" });
-    await peer.call("CancelDrain", { berth: "game" });
-  };
-  await round();
-  const doorman = await ready();
-  const before = openFds().length;
-  const ofDoorman = (): number => readdirSync(`/proc/${doorman}/fd`).length;
-  const then = ofDoorman();
-  for (let times = 0; times < 100; times++) await round();
-  await expect.poll(() => openFds().length, PATIENCE).toBeLessThanOrEqual(before);
-  await expect.poll(ofDoorman, PATIENCE).toBeLessThanOrEqual(then);
-  expect(openFds().filter((fd) => fd.includes("bpf"))).toEqual([]);
+  await drainsLeaveNothing(test.socket);
 });
