@@ -1,6 +1,6 @@
 /**
- * `server.drain = "refuse"` of games by UDP: who joins while a berth drains is told so, those who play go on, and the
- * server hears of no join. Where nobody can be told, joins wait.
+ * `server.drain = "refuse"` of games by UDP. Players who join while a berth drains are told so, other players go on,
+ * and the server hears of no join. Where players cannot be told, joins wait.
  */
 import { createSocket } from "node:dgram";
 import { once } from "node:events";
@@ -18,6 +18,7 @@ import { PATIENCE, ready } from "../../support/doorman/doors.ts";
 import { lastJoins } from "../../support/doorman/last-joins.ts";
 import { call, drain, drainsLeaveNothing } from "../../support/drain-calls.ts";
 import { leaksNothing } from "../../support/fds.ts";
+import { LineClient, mustWait } from "../../support/line-server.ts";
 import { notifyServer } from "../../support/notify-server.ts";
 import { RawPeer } from "../../support/peer.ts";
 import { freePort } from "../../support/ports.ts";
@@ -31,6 +32,12 @@ afterAll(() => programs[Symbol.dispose]());
 const AGAIN_MS = 200;
 const TEXT = "This server restarts once nobody plays";
 const QUESTION = Buffer.from("\xff\xff\xff\xffgetchallenge 1", "latin1");
+/** Python for the server: its socket gets a filter of its own (SO_ATTACH_FILTER), which lets everything in. */
+const ATTACH_FILTER =
+  "import struct,ctypes; b=ctypes.create_string_buffer(struct.pack('HBBI',6,0,0,0xfffffff0),8); " +
+  "game.setsockopt(1,26,struct.pack('HxxxxxxP',1,ctypes.addressof(b)))";
+/** SO_LOCK_FILTER: nobody can remove it then. */
+const LOCK_FILTER = "game.setsockopt(1,44,1)";
 const quake = lastJoins["Quake III"] ?? expect.unreachable();
 
 const file = (listen: string, type: string, more = ""): string =>
@@ -273,15 +280,13 @@ describe("who joins by UDP while a berth drains", needsGroups(), () => {
     await using test = await startBroker({ "game.toml": at(port) });
     await using _ = await launch(test.socket, port);
     using player = new Player(port);
-    const own = "import struct,ctypes; b=ctypes.create_string_buffer(struct.pack('HBBI',6,0,0,0xfffffff0),8)";
-    const attach = "game.setsockopt(1,26,struct.pack('HxxxxxxP',1,ctypes.addressof(b)))";
     const read =
       "import ctypes; a=ctypes.create_string_buffer(32768); n=ctypes.c_uint(4096); " +
       "ctypes.CDLL(None).getsockopt(3,1,26,a,ctypes.byref(n)); result=(n.value, a.raw[8*n.value-8:8*n.value].hex())";
-    await player.play(`${own}; ${attach}`);
+    await player.play(ATTACH_FILTER);
     const before = await player.play(read);
     expect(before).toMatch(/^\(1, /);
-    for (const more of ["", "game.setsockopt(1,44,1)"]) {
+    for (const more of ["", LOCK_FILTER]) {
       await player.play(more);
       expect(await drain(test.socket)).toMatchObject({ joins: "refuse" });
       expect(await told(port)).toBe(TEXT);
@@ -298,7 +303,10 @@ describe("who joins by UDP while a berth drains", needsGroups(), () => {
     await using _ = await launch(test.socket, port);
     const note = "nobody is turned away at socket rcon: only players who join by UDP can be turned away";
     expect(await drain(test.socket)).toMatchObject({ joins: "refuse", note });
+    const { socket } = new LineClient(port);
+    await mustWait(port, 1);
     expect(await told(port)).toBe(TEXT);
+    socket.destroy();
   });
 
   it.each(["SIGKILL", "--replace"])("is told by the next broker after %s, which lets players in again", async (how) => {
@@ -329,7 +337,7 @@ describe("who joins by UDP while a berth drains", needsGroups(), () => {
     await using broker = await spawnBroker({ "game.toml": at(port) });
     await using _ = await launch(broker.socket, port);
     using player = new Player(port);
-    await player.play("game.setsockopt(1,44,1)");
+    await player.play(LOCK_FILTER);
     await drain(broker.socket);
     expect(await told(port)).toBe(TEXT);
     broker.child.kill("SIGKILL");
@@ -345,10 +353,8 @@ describe("who joins by UDP while a berth drains", needsGroups(), () => {
     await using test = await startBroker({ "game.toml": at(port) });
     await using old = await launch(test.socket, port);
     using player = new Player(port);
-    // Nobody can remove a filter that is locked.
-    const own = "import struct,ctypes; b=ctypes.create_string_buffer(struct.pack('HBBI',6,0,0,0xfffffff0),8)";
-    await player.play(`${own}; game.setsockopt(1,26,struct.pack('HxxxxxxP',1,ctypes.addressof(b)))`);
-    await player.play("game.setsockopt(1,44,1)");
+    await player.play(ATTACH_FILTER);
+    await player.play(LOCK_FILTER);
     await drain(test.socket);
     expect(await told(port)).toBe(TEXT);
     process.kill(await ready(), "SIGSTOP");

@@ -1,6 +1,6 @@
 /**
- * `server.drain = "refuse"`: who joins while a berth drains is told so, and the server never hears of it. Those who
- * play go on. Without a doorman joins wait.
+ * `server.drain = "refuse"`: players who join while a berth drains are told so, and the server never hears of it. Other
+ * players go on. Without a doorman joins wait.
  */
 import { once } from "node:events";
 import { connect } from "node:net";
