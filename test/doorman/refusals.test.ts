@@ -1,4 +1,4 @@
-/** What a player is told whom a server lets not in: read back as each game's client reads it, and never too long. */
+/** What a doorman tells players while a server drains: read as each game's client reads it, and never too long. */
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { type DatagramName, datagramProtocols } from "../../packages/doorman/src/index.ts";
@@ -13,6 +13,11 @@ const BEGINNING = 64;
 function refuse(of: DatagramName, join: Uint8Array, text: string): Buffer | undefined {
   const answer = datagramProtocols[of].refuse(join.subarray(0, BEGINNING), join.length, text);
   return answer === undefined ? undefined : Buffer.from(answer);
+}
+
+/** Whether the kernel drops it where players are told. */
+function isLast(of: DatagramName, bytes: Uint8Array): boolean {
+  return of !== "bedrock" && isJoin(bytes, lastJoinShapes(of) ?? []);
 }
 
 /** Texts that every protocol can carry as they are. */
@@ -44,8 +49,7 @@ describe.each(Object.entries(lastJoins))("%s", (_, { of, bytes, told }) => {
   });
 
   it("is a join that the kernel drops for that", () => {
-    const shapes = of === "bedrock" ? undefined : lastJoinShapes(of);
-    expect(isJoin(bytes, shapes ?? [])).toBe(true);
+    expect(isLast(of, bytes)).toBe(true);
   });
 });
 
@@ -82,9 +86,6 @@ describe.each(Object.values(datagramProtocols))("$name, to any bytes", ({ name, 
     else expect(seen.told).toBeGreaterThan(0);
   });
 });
-
-const isLast = (of: DatagramName, bytes: Uint8Array): boolean =>
-  of !== "bedrock" && isJoin(bytes, lastJoinShapes(of) ?? []);
 
 it.each([...Object.entries(queries), ...Object.entries(joins)].filter(([, { of, bytes }]) => !isLast(of, bytes)))(
   "says nothing to a query, and to a question for a challenge or a token: %s",

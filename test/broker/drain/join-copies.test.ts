@@ -123,6 +123,7 @@ async function until({ fd }: FdHandle, last: Buffer): Promise<Buffer[]> {
 }
 
 const bytesOf = ({ bytes }: { readonly bytes: Buffer }): Buffer => bytes;
+const { bytes: CONNECT } = lastJoins["Quake III"] ?? expect.unreachable();
 const LAST = Buffer.from("the last one");
 const QUESTION = Buffer.from("\xff\xff\xff\xffgetchallenge 1", "latin1");
 
@@ -136,14 +137,13 @@ describe("joins", needsGroups(), () => {
   ])("are dropped and copied, with who sent them: a socket at %s, from %s", async (host, to, from) => {
     const { port, server, seen } = await scene(host, "quake3");
     const player = await client(port, to);
-    const { bytes } = lastJoins["Quake III"] ?? expect.unreachable();
-    await send(player, bytes);
+    await send(player, CONNECT);
     await send(player, LAST);
     expect(await until(server, LAST)).toEqual([]);
     const [join, ...others] = await seen(1);
     expect(others).toEqual([]);
-    expect(join).toMatchObject({ cookie: socketCookie(server.fd, native), length: bytes.length });
-    expect(Buffer.from(join?.beginning ?? []).equals(bytes.subarray(0, JOIN_BYTES))).toBe(true);
+    expect(join).toMatchObject({ cookie: socketCookie(server.fd, native), length: CONNECT.length });
+    expect(Buffer.from(join?.beginning ?? []).equals(CONNECT.subarray(0, JOIN_BYTES))).toBe(true);
     expect(senderOf(join?.sockaddr ?? Buffer.of())).toMatchObject({ host: from, port: player.address().port });
   });
 
@@ -195,23 +195,21 @@ describe("joins", needsGroups(), () => {
   ])("are dropped and copied as a whole, however they come: %s", async (how, from) => {
     const { port, server, seen } = await scene("*", "quake3");
     const player = await client(port, from);
-    const { bytes } = lastJoins["Quake III"] ?? expect.unreachable();
-    forge(how, port, bytes);
+    forge(how, port, CONNECT);
     await send(player, LAST);
     expect(await until(server, LAST)).toEqual([]);
     const [join] = await seen(1);
-    expect(join?.length).toBe(bytes.length);
-    expect(Buffer.from(join?.beginning ?? []).equals(bytes.subarray(0, JOIN_BYTES))).toBe(true);
+    expect(join?.length).toBe(CONNECT.length);
+    expect(Buffer.from(join?.beginning ?? []).equals(CONNECT.subarray(0, JOIN_BYTES))).toBe(true);
     expect(senderOf(join?.sockaddr ?? Buffer.of())).toMatchObject({ host: from, port: 1001 });
   });
 
   it("of IPv6 with an extension header are left to the filter of the socket", async () => {
     const { port, server, seen } = await scene("[::1]", "quake3");
     const player = await client(port, "::1");
-    const { bytes } = lastJoins["Quake III"] ?? expect.unreachable();
-    forge("IPv6, extension header", port, bytes);
+    forge("IPv6, extension header", port, CONNECT);
     await send(player, LAST);
-    expect((await until(server, LAST)).map((one) => one.equals(bytes))).toEqual([true]);
+    expect((await until(server, LAST)).map((one) => one.equals(CONNECT))).toEqual([true]);
     expect(await seen(0)).toEqual([]);
   });
 
@@ -222,11 +220,10 @@ describe("joins", needsGroups(), () => {
     host.plug("cable", other);
     const port = await freePort();
     const { server, seen } = sceneOf(openedElsewhere("0.0.0.0", port, { wrap: host.wrap }), port, "quake3");
-    const { bytes } = lastJoins["Quake III"] ?? expect.unreachable();
     const sent = [
       ["10.9.0.255", QUESTION],
-      ["10.9.0.255", bytes],
-      ["10.9.0.1", bytes],
+      ["10.9.0.255", CONNECT],
+      ["10.9.0.1", CONNECT],
       ["10.9.0.1", LAST],
     ] as const;
     const code = [
@@ -258,11 +255,10 @@ describe("joins", needsGroups(), () => {
       }
       const { server, seen } = sceneOf(opened, port, "quake3");
       const player = await client(port, "127.0.0.1");
-      const { bytes } = lastJoins["Quake III"] ?? expect.unreachable();
-      await send(player, bytes);
+      await send(player, CONNECT);
       await send(player, LAST);
       expect(await until(server, LAST)).toEqual([]);
-      expect((await seen(1)).map(({ length }) => length)).toEqual([bytes.length]);
+      expect((await seen(1)).map(({ length }) => length)).toEqual([CONNECT.length]);
     },
   );
 
@@ -271,17 +267,16 @@ describe("joins", needsGroups(), () => {
     const otherPort = await freePort();
     const other = boundSocket(`udp://127.0.0.1:${otherPort}`);
     open.push(other);
-    const { bytes } = lastJoins["Quake III"] ?? expect.unreachable();
     const [player, stranger] = [await client(port, "127.0.0.1"), await client(otherPort, "127.0.0.1")];
     for (const socket of [player, stranger]) {
-      await send(socket, bytes);
+      await send(socket, CONNECT);
       await send(socket, LAST);
     }
     expect((await until(other, LAST)).length).toBe(1);
     expect((await until(server, LAST)).length).toBe(0);
     expect((await seen(1)).length).toBe(1);
     copies[Symbol.dispose]();
-    await send(player, bytes);
+    await send(player, CONNECT);
     await send(player, LAST);
     expect((await until(server, LAST)).length).toBe(1);
   });
@@ -289,13 +284,12 @@ describe("joins", needsGroups(), () => {
   it("are dropped where the ring is full, and players go on", async () => {
     const { port, server, seen } = await scene("127.0.0.1", "quake3");
     const player = await client(port, "127.0.0.1");
-    const { bytes } = lastJoins["Quake III"] ?? expect.unreachable();
-    for (let times = 0; times < 1000; times++) await send(player, bytes);
+    for (let times = 0; times < 1000; times++) await send(player, CONNECT);
     await send(player, LAST);
     expect(await until(server, LAST)).toEqual([]);
     const { length } = await seen(100);
     expect(length).toBeLessThan(200);
-    await send(player, bytes);
+    await send(player, CONNECT);
     expect((await seen(length + 1)).length).toBe(length + 1);
   });
 
