@@ -43,14 +43,15 @@ export interface WatchOrder {
 }
 
 /**
- * Turn players away who join a server that drains. With "minecraft", listening sockets come with the message, which get
- * only those. Otherwise a ring with copies of their joins comes (net/join-program.ts), and then the server's sockets.
+ * Turn players away who join a server that drains. With "minecraft", the message brings listening sockets, which get
+ * only the connections of these players. With other protocols it brings a ring with copies of their joins
+ * (net/join-program.ts), then the server's sockets.
  */
 export interface RefuseOrder {
   readonly watch: number;
   readonly refuse: Refusing;
   readonly server: AsleepServer;
-  /** What they read. `{when}` stands for the time that is left. */
+  /** What these players read. `{when}` stands for the time that is left. */
   readonly text: string;
   /** When the server is stopped at the latest, in milliseconds of the clock CLOCK_MONOTONIC. */
   readonly deadline?: number;
