@@ -1,11 +1,13 @@
 /** Archives in chunks between the stores of two agents: what is sent, who gets it, and what a wrong store can do. */
-import { createHash } from "node:crypto";
+import { createHash, pbkdf2 } from "node:crypto";
 import { once } from "node:events";
 import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { createServer, request, type Server } from "node:https";
+import { Agent, createServer, get, request, type Server } from "node:https";
 import { type AddressInfo, connect } from "node:net";
 import { dirname, join } from "node:path";
+import { buffer } from "node:stream/consumers";
 import { connect as connectTls } from "node:tls";
+import { promisify } from "node:util";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { type Archive, ChunkStore, fetchArchive, storeServer } from "../../../packages/fleet/src/store/index.ts";
 import { networkOf } from "../../../packages/fleet/src/store/network.ts";
@@ -182,6 +184,31 @@ describe("stores of agents", { ...needs("casync", "openssl"), timeout: 60_000 },
     const archive = await there.add("berth-a-1", pieces(randomBytes(6, MIB)), never);
     socket.write(`GET /indexes/${archive.name} HTTP/1.1\r\nhost: x\r\n\r\n`.repeat(50));
     await closed;
+  });
+
+  it("a client that asks again as soon as it has a file keeps its connection, however busy the host is", async () => {
+    const archive = await there.add("berth-a-1", pieces(randomBytes(4, 16 * 1024)), never);
+    const agent = new Agent({ ...certificates.tls("h2"), checkServerIdentity: () => undefined, keepAlive: true });
+    const ports = new Set<number | undefined>();
+    // The server reads files in threads that have something else to do.
+    let isBusy = true;
+    const hash = promisify(pbkdf2);
+    const works = Array.from({ length: 8 }, async () => {
+      while (isBusy) await hash("", "", 20_000, 32, "sha256");
+    });
+    try {
+      for (let at = 0; at < 10; at++) {
+        const asked = get(`https://${address}/indexes/${archive.name}`, { agent });
+        const [response] = await once(asked, "response");
+        ports.add(asked.socket?.localPort);
+        expect(await buffer(response)).toEqual(readFileSync(there.indexPath(archive.name)));
+      }
+    } finally {
+      isBusy = false;
+      await Promise.all(works);
+      agent.destroy();
+    }
+    expect(ports.size).toBe(1);
   });
 
   it("a chunk that is not what its name says is noticed, and another fetch gets it anew", async () => {

@@ -96,7 +96,9 @@ async function answer(
   try {
     const { size } = await file.stat();
     response.writeHead(200, { "content-type": "application/octet-stream", "content-length": size });
-    await pipeline(file.createReadStream({ autoClose: false }), response);
+    // With the last byte the answer has ended. Another read, to find that out, may wait for a thread; a client that
+    // asks for its next file meanwhile would be cut off.
+    await pipeline(file.createReadStream({ autoClose: false, end: Math.max(0, size - 1) }), response);
   } finally {
     // Also where the client has gone before the first byte: then nobody else closes it.
     await file.close();
