@@ -167,7 +167,7 @@ user = "range"
     for (const name of targets) {
       const [, bytes] = /image arena@2\.1 is here, from s[12]: (\d+) bytes/.exec(hostOf(name).log) ?? [];
       const parts = [...filesIn(storeOf(name), "fetched"), ...filesIn(storeOf(name), "indexes")];
-      expect(Number(bytes)).toBe(parts.reduce((sum, file) => sum + statSync(file).size, 0));
+      expect(Number(bytes), hostOf(name).log).toBe(parts.reduce((sum, file) => sum + statSync(file).size, 0));
       expect(Number(bytes)).toBeGreaterThan(4 * MIB);
     }
     for (const name of sources) {
