@@ -4,7 +4,7 @@
  * `npm test -- test/cli`. It fails when a test fails, when none ran, and under CI=true when one was skipped.
  */
 import { spawn } from "node:child_process";
-import { copyFileSync, existsSync, mkdtempSync, rmSync } from "node:fs";
+import { copyFileSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { main, prepare, root, Sentence } from "./prepare.mjs";
@@ -15,13 +15,16 @@ await main(async () => {
   const folder = mkdtempSync(join(tmpdir(), "berthd-test-"));
   try {
     const file = join(folder, "results.json");
+    process.env.BERTHD_TEST_OUTSIDE = join(folder, "outside.json");
     const code = await vitest([
       "run",
       "--reporter=default",
       "--reporter=json",
+      `--reporter=${join(root, "scripts/outside-tests.mjs")}`,
       `--outputFile.json=${file}`,
       ...process.argv.slice(2),
     ]);
+    if (existsSync(file)) addOutside(file, code);
     // A caller that adds up several runs wants the results of each.
     const keep = process.env.BERTHD_TEST_RESULTS;
     if (keep !== undefined && existsSync(file)) {
@@ -51,6 +54,23 @@ function vitest(args) {
   });
 }
 
+/** Adds what failed outside tests to the results: a run that fails says why in its last lines, and in the gate's. */
+function addOutside(file, code) {
+  const results = JSON.parse(readFileSync(file, "utf8"));
+  const outside = process.env.BERTHD_TEST_OUTSIDE;
+  const failed = existsSync(outside) ? JSON.parse(readFileSync(outside, "utf8")) : [];
+  const known = [...results.testResults, ...failed].some(({ status }) => status === "failed");
+  if (code !== 0 && !known && results.testResults.length > 0)
+    failed.push({
+      name: "vitest",
+      status: "failed",
+      message: `it ended with ${code}, and says above why`,
+      assertionResults: [],
+    });
+  results.testResults.push(...failed);
+  writeFileSync(file, JSON.stringify(results));
+}
+
 function report(code, file) {
   let tests;
   try {
@@ -63,7 +83,6 @@ function report(code, file) {
   const none = !has("passed") && !has("failed");
   if (strict) console.log("with CI=true nothing may be skipped");
   if (none) console.log("no test ran");
-  else if (code !== 0 && !has("failed")) console.log(`vitest ended with ${code}, and says above why: no test failed`);
   tell(tests);
   return code !== 0 || has("failed") || strict || none ? code || 1 : 0;
 }
