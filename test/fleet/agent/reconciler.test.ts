@@ -116,6 +116,7 @@ it("repeats the first start of a berth only while the host has its lease", async
   await expect.poll(() => broker.starts).toBe(1);
   hasLease = false;
   broker.letGo();
+  expect(new BerthFiles(folder.path).isUnstarted("new")).toBe(true); // what an agent that starts now would know
   // The repeat is due after a second, and asks for the lease.
   const before = looks;
   await expect.poll(() => looks).toBeGreaterThan(before);

@@ -3,6 +3,7 @@ import { afterEach, beforeEach, expect, it, vi } from "vitest";
 import { Starts } from "../../../packages/fleet/src/agent/starts.ts";
 
 const never = new AbortController().signal;
+let unstarted: Set<string>;
 let started: string[];
 let end: Map<string, (why?: string) => void>;
 let said: string[];
@@ -17,7 +18,9 @@ beforeEach(() => {
     started.push(berth);
     return new Promise((resolve) => end.set(berth, resolve));
   };
+  unstarted = new Set();
   starts = new Starts(
+    { isUnstarted: (berth) => unstarted.has(berth), setStarted: (berth) => void unstarted.delete(berth) },
     { start },
     () => hasLease,
     () => ends++,
@@ -66,7 +69,7 @@ it("starts four at a time", async () => {
 });
 
 it("starts a berth that is new only while the host has its lease, until a start has succeeded", async () => {
-  starts.add("new");
+  unstarted.add("new");
   hasLease = false;
   starts.begin(["new", "old"], never);
   expect(started).toEqual(["old"]);

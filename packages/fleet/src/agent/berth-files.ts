@@ -1,4 +1,7 @@
-/** The folder of berth files that the agent writes and the broker reads. The first line of each has its generation. */
+/**
+ * The folder of berth files that the agent writes and the broker reads. The first line of each has its generation. An
+ * empty file `.NAME.unstarted` beside it, which the broker does not read, says that the berth has not begun here.
+ */
 import { lstatSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { join, resolve } from "node:path";
@@ -8,6 +11,7 @@ import type { Assignment } from "../model/placement.ts";
 
 /** Of a berth that is at the broker only for its files. */
 const STAGED = "# Written by berth-fleet, to copy files.\n";
+const UNSTARTED = /^\.(.+)\.unstarted$/;
 const HEAD = /^# Written by berth-fleet\. Generation (\d+)\.\n/;
 
 /** The variable in the environment of servers. */
@@ -18,6 +22,7 @@ export class BerthFiles {
   readonly #others: readonly string[];
   /** Those whose file is there to copy files, or was until the broker has read that it is not. */
   readonly #staged = new Set<string>();
+  readonly #unstarted = new Set<string>();
 
   /** Makes the folder if it is not there. `others`: the other folders that the broker reads. */
   constructor(folder: string, others: readonly string[] = []) {
@@ -25,6 +30,10 @@ export class BerthFiles {
     this.folder = folder;
     this.#others = others.filter((one) => resolve(one) !== resolve(folder));
     for (const [berth, text] of this.#texts()) if (text.startsWith(STAGED)) this.#staged.add(berth);
+    for (const file of readdirSync(folder)) {
+      const berth = UNSTARTED.exec(file)?.[1];
+      if (berth !== undefined) this.#unstarted.add(berth);
+    }
   }
 
   /**
@@ -53,8 +62,30 @@ export class BerthFiles {
   }
 
   write({ berth, generation, config }: Assignment): void {
+    // First: an agent that is killed in between leaves no file that looks as if its server had run here.
+    writeFileSync(this.#unstartedPath(berth), "", { mode: 0o600 });
+    this.#unstarted.add(berth);
     const text = `# Written by berth-fleet. Generation ${generation}.\n${stringify(withGeneration(config, generation))}\n`;
     this.#write(berth, text);
+  }
+
+  /** Whether no start of a server has succeeded since the file was written, by this agent or by one before it. */
+  isUnstarted(berth: string): boolean {
+    return this.#unstarted.has(berth);
+  }
+
+  /** A start of its server has succeeded. */
+  setStarted(berth: string): void {
+    if (!this.#unstarted.delete(berth)) return;
+    try {
+      rmSync(this.#unstartedPath(berth), { force: true });
+    } catch {
+      // The next agent waits for the lease once more.
+    }
+  }
+
+  #unstartedPath(berth: string): string {
+    return join(this.folder, `.${berth}.unstarted`);
   }
 
   /** Only its root: such a berth has no sockets, and nothing starts a server of it. */
@@ -85,6 +116,7 @@ export class BerthFiles {
 
   remove(berth: string): void {
     rmSync(join(this.folder, `${berth}.toml`), { force: true });
+    this.setStarted(berth); // with its file, that it had not begun
   }
 }
 

@@ -67,7 +67,7 @@ export class Reconciler {
     this.#broker = broker;
     this.#mayBegin = mayBegin;
     this.#events = events;
-    this.#starts = new Starts(broker, mayBegin, () => this.look(), events.say);
+    this.#starts = new Starts(files, broker, mayBegin, () => this.look(), events.say);
     this.#holds = new Holds(broker, events.say);
   }
 
@@ -217,7 +217,6 @@ export class Reconciler {
         continue;
       }
       this.#files.write(one);
-      this.#starts.add(one.berth);
       added.push(one);
     }
     return added;

@@ -1,4 +1,5 @@
 /** Starts the servers of berths: a few at the same time, and after a pause again those that have failed. */
+import type { BerthFiles } from "./berth-files.ts";
 import type { BrokerLink } from "./broker-link.ts";
 
 interface Start {
@@ -14,36 +15,34 @@ const FIRST_PAUSE_MS = 1_000;
 const LAST_PAUSE_MS = 60_000;
 
 export class Starts {
+  readonly #files: Pick<BerthFiles, "isUnstarted" | "setStarted">;
   readonly #broker: Pick<BrokerLink, "start">;
   readonly #mayBegin: () => boolean;
   readonly #ended: () => void;
   readonly #say: (sentence: string) => void;
   readonly #last = new Map<string, Start>();
   readonly #running = new Set<string>();
-  /** Berths that are new here, until a start of them succeeds. */
-  readonly #new = new Set<string>();
 
-  /** `mayBegin`: whether the host has its lease. `ended`: a start has ended. */
+  /**
+   * `files`: which berths are new here. Such a berth is started only while the host has its lease, until a start has
+   * succeeded. `mayBegin`: whether the host has its lease. `ended`: a start has ended.
+   */
   constructor(
+    files: Pick<BerthFiles, "isUnstarted" | "setStarted">,
     broker: Pick<BrokerLink, "start">,
     mayBegin: () => boolean,
     ended: () => void,
     say: (sentence: string) => void,
   ) {
+    this.#files = files;
     this.#broker = broker;
     this.#mayBegin = mayBegin;
     this.#ended = ended;
     this.#say = say;
   }
 
-  /** A berth is new here: until its first start has succeeded, it is started only while the host has its lease. */
-  add(berth: string): void {
-    this.#new.add(berth);
-  }
-
   /** A berth is here no longer. */
   remove(berth: string): void {
-    this.#new.delete(berth);
     this.#last.delete(berth);
   }
 
@@ -70,7 +69,7 @@ export class Starts {
 
   #mayStart(berth: string): boolean {
     if (this.#running.has(berth) || this.#running.size >= MOST_STARTS) return false;
-    return !this.#new.has(berth) || this.#mayBegin();
+    return !this.#files.isUnstarted(berth) || this.#mayBegin();
   }
 
   #dueIn(berth: string): number {
@@ -82,7 +81,7 @@ export class Starts {
     this.#running.add(berth);
     const why = await this.#broker.start(berth, signal);
     this.#running.delete(berth);
-    if (why === undefined) this.#new.delete(berth);
+    if (why === undefined) this.#files.setStarted(berth);
     const { failures = 0, why: before } = this.#last.get(berth) ?? {};
     const pause = Math.min(LAST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** failures);
     // Also after a success: a server that ends at once is not started in a loop.
