@@ -107,6 +107,18 @@ describe("a fleet", { ...needs("etcd", "root"), timeout: 120_000 }, () => {
     await expect.poll(rows, SOON).toEqual([]);
   });
 
+  it("an agent ends with SIGTERM, and the next one goes on with its servers before its host is missed", async () => {
+    await apply("steady", 'count = 3\non-lost = "replace"');
+    await expect.poll(() => serving("steady"), SOON).toEqual(["h1", "h2", "h3"]);
+    const before = await host("h3").servers();
+    expect(await host("h3").killAgent("SIGTERM")).toEqual([0, null]);
+    await host("h3").startAgent();
+    await expect.poll(() => serving("steady"), SOON).toEqual(["h1", "h2", "h3"]);
+    expect(await host("h3").servers()).toEqual(before);
+    await fleet("rm", "steady");
+    await expect.poll(rows, SOON).toEqual([]);
+  });
+
   it("gives no port twice and no more memory than there is to sets that are applied at the same time", async () => {
     const names = ["r1", "r2", "r3", "r4"];
     const applied = await Promise.all(

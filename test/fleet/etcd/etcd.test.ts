@@ -1,4 +1,6 @@
 /** The client of etcd with a real etcd: transactions, leases, watches, and what breaks them. */
+import { once } from "node:events";
+import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { describe, expect, it } from "vitest";
 import { Compacted, EtcdClient, Fault, type Followed, follow, type Range } from "../../../packages/fleet/src/index.ts";
 import { Certificates } from "../../support/fleet/certificates.ts";
@@ -88,6 +90,35 @@ describe("one etcd", { ...needs("etcd"), timeout: 90_000 }, () => {
       ],
       [],
     ]);
+  });
+
+  it("calls at the same time share one connection, which closes with the client", async () => {
+    const sockets: Socket[] = [];
+    const server = createServer((socket) => {
+      const member = connect(Number(new URL(etcd.endpoint).port), "127.0.0.1");
+      sockets.push(socket);
+      for (const end of [socket, member]) end.on("error", () => undefined);
+      socket.pipe(member).pipe(socket);
+    });
+    server.listen(0, "127.0.0.1");
+    await once(server, "listening");
+    const { port } = server.address() as AddressInfo;
+    const shared = new EtcdClient([`http://127.0.0.1:${port}`]);
+    const reads = async (): Promise<number[]> => {
+      const all = await Promise.all([1, 2, 3].map(() => shared.read({ key: "/none" })));
+      return all.map(({ lists }) => lists[0].length);
+    };
+    expect(await reads()).toEqual([0, 0, 0]);
+    expect(sockets).toHaveLength(1);
+    // The next one, too.
+    const [first] = sockets;
+    first?.destroy();
+    await expect.poll(() => reads().catch(() => "not yet"), SOON).toEqual([0, 0, 0]);
+    expect(sockets).toHaveLength(2);
+    shared[Symbol.dispose]();
+    // Resolves only when each connection has closed.
+    server.close();
+    await once(server, "close");
   });
 
   it("makes all changes of a transaction, or none where one condition does not hold", async () => {

@@ -120,12 +120,13 @@ export class TestHost implements AsyncDisposable {
     (await client.call("io.berthd.Broker.Reload", {}))[Symbol.dispose]();
   }
 
-  async killAgent(signal: "SIGKILL" | "SIGTERM" = "SIGKILL"): Promise<void> {
+  /** Resolves with its exit status and the signal that ended it; undefined: none runs. */
+  async killAgent(signal: "SIGKILL" | "SIGTERM" = "SIGKILL"): Promise<unknown> {
     const agent = this.#agent;
-    if (agent === undefined || agent.exitCode !== null || agent.signalCode !== null) return;
+    if (agent === undefined || agent.exitCode !== null || agent.signalCode !== null) return undefined;
     const closed = once(agent, "close");
     agent.kill(signal);
-    await closed;
+    return await closed;
   }
 
   /** A file below the state folder of its broker. */

@@ -132,13 +132,23 @@ export class EtcdClient implements Etcd, Disposable {
     }
   }
 
-  /** The open connection; else one to the first member that answers. */
+  /**
+   * The open connection; else one to the first member that answers. Calls at the same time share it: a second one would
+   * never be closed, and keep the process alive.
+   */
   async #connected(): Promise<Channel> {
-    if (this.#closed) throw new CallFailed(UNAVAILABLE, "the client is closed");
-    const open = await this.#channel?.catch(() => undefined);
+    const shared = this.#channel;
+    const open = await shared;
     if (open !== undefined && !open.closed) return open;
-    this.#channel = this.#connect();
-    return this.#channel;
+    if (this.#closed) throw new CallFailed(UNAVAILABLE, "the client is closed");
+    if (this.#channel === undefined || this.#channel === shared) {
+      const opening = this.#connect();
+      this.#channel = opening;
+      opening.catch(() => {
+        if (this.#channel === opening) this.#channel = undefined;
+      });
+    }
+    return await this.#channel;
   }
 
   async #connect(): Promise<Channel> {
