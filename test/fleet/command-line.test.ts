@@ -12,6 +12,8 @@ const commands = Array.from(usages.usage.matchAll(/^ {2}([a-z]+)/gm), ([, name =
 
 it.each([
   [["fly"], 100, /there is no command "fly"/],
+  [[], 100, /a command is missing\n\nUsage: berth-fleet/],
+  [["--label", "region=eu", "ls"], 100, /--label has to come after the command; see berth-fleet --help/],
   [["apply"], 100, /apply needs a file/],
   [["apply", "/nowhere.toml"], 111, /cannot read \/nowhere\.toml: ENOENT/],
   [["apply", "package.json"], 100, /package\.json: Invalid TOML/],
@@ -76,6 +78,16 @@ it.each([[["agent", "--folder", "/x"]], [["agent", "--folder", "/x", "--insecure
 it("an error is JSON where --json is asked for", async () => {
   const ended = await runFleet(`http://127.0.0.1:${await freePort()}`, "ls", "ports", "--json");
   expect(JSON.parse(ended.err)).toEqual({ error: "USAGE", message: "ls lists hosts, berths or sets" });
+});
+
+it("options of all commands may come before the command, as in an alias", async () => {
+  const etcd = `http://127.0.0.1:${await freePort()}`;
+  const alias = ["--etcd", etcd, "--prefix=/x/", "--json"];
+  const ended = await runFleet(undefined, ...alias, "apply", "/nowhere.toml");
+  expect(JSON.parse(ended.err)).toMatchObject({ error: "FILE_UNREADABLE" });
+  expect((await runFleet(undefined, ...alias, "ls", "hosts")).err).toContain(`${etcd} does not answer`);
+  expect((await runFleet(undefined, ...alias, "--help")).out).toBe(usages.usage);
+  expect((await runFleet(undefined, ...alias, "drain", "--help")).out).toBe(usages.drainUsage);
 });
 
 it("--help prints the commands, and each command prints its own help", async () => {

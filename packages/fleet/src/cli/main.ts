@@ -1,10 +1,11 @@
 #!/usr/bin/env node
 /** `berth-fleet`, from its arguments to its exit code. */
 import { readFileSync } from "node:fs";
+import { parseArgs } from "node:util";
 import { Fault, type FaultCode } from "../fault.ts";
 import { agentCommand } from "./agent-command.ts";
 import { allocateCommand, releaseCommand } from "./allocate-commands.ts";
-import type { Printed } from "./common.ts";
+import { commonFlags, type Printed } from "./common.ts";
 import { applyCommand, placeCommand, rmCommand } from "./fleet-commands.ts";
 import { eventsCommand, explainCommand, watchCommand } from "./look-commands.ts";
 import { lsCommand } from "./ls-command.ts";
@@ -42,10 +43,14 @@ const REFUSALS: ReadonlySet<FaultCode> = new Set([
   ...(["NONE_READY", "NO_FIT", "NOT_MOVED", "CONTENDED"] as const),
 ]);
 
-async function main([name = "", ...args]: readonly string[]): Promise<number> {
+async function main(words: readonly string[]): Promise<number> {
   try {
-    if (name === "--help") return print(usage);
-    if (name === "--version") return print(`${version()}\n`);
+    if (words[0] === "--version") return print(`${version()}\n`);
+    const { name, args } = commandOf(words);
+    if (name === undefined) {
+      if (args.includes("--help")) return print(usage);
+      throw new Fault("USAGE", `a command is missing\n\n${usage}`);
+    }
     const command = commands.get(name);
     if (command === undefined) throw new Fault("USAGE", `there is no command ${JSON.stringify(name)}\n\n${usage}`);
     const printed = await command(args);
@@ -58,10 +63,24 @@ async function main([name = "", ...args]: readonly string[]): Promise<number> {
     const exitCode = exitCodeOf(error);
     // Wrong usage is about what the operator has written, and has lines. Other messages may quote etcd.
     const shown = exitCode === WRONG_USAGE ? message : printable(message);
-    if (args.includes("--json")) console.error(printable(JSON.stringify({ error: code, message })));
+    if (words.includes("--json")) console.error(printable(JSON.stringify({ error: code, message })));
     else console.error("berth-fleet: %s", shown);
     return exitCode;
   }
+}
+
+/** The command and its arguments. Options of all commands may come before it, as in an alias. Throws USAGE. */
+function commandOf(words: readonly string[]): { readonly name: string | undefined; readonly args: readonly string[] } {
+  const args = [...words];
+  const { tokens } = parseArgs({ args, options: commonFlags, strict: false, allowPositionals: true, tokens: true });
+  const name = tokens.find(({ kind }) => kind === "positional");
+  for (const token of tokens) {
+    if (token === name) break;
+    if (token.kind === "option" && !Object.hasOwn(commonFlags, token.name))
+      throw new Fault("USAGE", `${token.rawName} has to come after the command; see berth-fleet --help`);
+  }
+  if (name === undefined) return { name: undefined, args };
+  return { name: words[name.index], args: args.toSpliced(name.index, 1) };
 }
 
 function exitCodeOf({ code }: Fault): number {

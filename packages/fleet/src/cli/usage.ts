@@ -24,7 +24,7 @@ Berths on many hosts, with etcd as the one place to ask.
   replace        place the berths of lost hosts elsewhere, where agents have no right to
   roles HOST...  print the commands that give hosts their rights in etcd
 
-Each command has --help.
+Each command has --help. --etcd, --prefix, --ca, --cert, --key and --json may also come before the command.
 
   --version      print the version
 
