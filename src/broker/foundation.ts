@@ -9,6 +9,7 @@ import { BerthEvents } from "./berths/berth/berth-events.ts";
 import { BerthRoots } from "./berths/berth-roots.ts";
 import { Berths } from "./berths/berths.ts";
 import { emptyQueues } from "./berths/repairs/empty-queues.ts";
+import { LostSockets } from "./berths/repairs/lost-sockets.ts";
 import { Repairs } from "./berths/repairs/repairs.ts";
 import { Shutdowns } from "./berths/repairs/shutdowns.ts";
 import { Interceptions } from "./bind/interceptions.ts";
@@ -65,6 +66,7 @@ export function layFoundation(options: BrokerOptions): Foundation {
     roots,
     repairs,
     shutdowns: new Shutdowns({ berths, repairs, sys, log, events }),
+    lostSockets: new LostSockets(repairs),
     berths,
     mirror,
     interceptions,

@@ -11,6 +11,7 @@ import type { BerthRoots } from "./berths/berth-roots.ts";
 import type { Berths } from "./berths/berths.ts";
 import type { InterfaceFollower } from "./berths/interface-follower.ts";
 import type { Recovery } from "./berths/recovery.ts";
+import type { LostSockets } from "./berths/repairs/lost-sockets.ts";
 import type { Repairs } from "./berths/repairs/repairs.ts";
 import type { Shutdowns } from "./berths/repairs/shutdowns.ts";
 import type { Interceptions } from "./bind/interceptions.ts";
@@ -46,6 +47,7 @@ export interface Foundation {
   readonly roots: BerthRoots;
   readonly repairs: Repairs;
   readonly shutdowns: Shutdowns;
+  readonly lostSockets: LostSockets;
   readonly berths: Berths;
   /** Absent where no service manager stores descriptors. */
   readonly mirror: StoreMirror | undefined;
@@ -118,6 +120,7 @@ export function closeParts(parts: Foundation & Partial<BrokerParts>, { isGiven =
   parts.interfaces?.close();
   parts.interceptions.close(isGiven);
   parts.shutdowns.close();
+  parts.lostSockets.close();
   parts.repairs.close();
   parts.berths.close((berth) => ledger?.has(berth) === true);
   ledger?.close();

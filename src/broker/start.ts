@@ -186,7 +186,7 @@ async function takeOver(parts: Settled, predecessor: Predecessor): Promise<Settl
 /** Step 4: no other broker has any of it now. Serves clients, and answers the binds of running servers. */
 function begin(parts: Settled, { controlFd, unclaimed, binds }: Settlement, loaded: Drafts): BrokerParts {
   const { options, sys, guard, log, quota, events, repairs, berths, mirror, interceptions } = parts;
-  const { ledger, notify, control } = parts;
+  const { ledger, notify, control, lostSockets } = parts;
   guard.start();
   beginKeeping(parts);
   closeUnclaimed(unclaimed, parts);
@@ -211,7 +211,8 @@ function begin(parts: Settled, { controlFd, unclaimed, binds }: Settlement, load
   const runner = createRunner({ socket: control.path, output, logs });
   const limits = { ...DEFAULT_START_LIMITS, ...options.starts };
   const onDoormen: OnDemandOptions["onDoormen"] = (doormen) => noteDoormen(parts, doormen);
-  const onDemand = new OnDemand({ sys, log, events, runner, limits, onDoormen, reports: berths.reports });
+  const onHangUp: OnDemandOptions["onHangUp"] = (berth, fd) => lostSockets.hungUp(berth, fd);
+  const onDemand = new OnDemand({ sys, log, events, runner, limits, onDoormen, onHangUp, reports: berths.reports });
   const stops = new Stops({ berths, sys, log, events, runner, onDemand, stopTimeout: limits.patience });
   const isPaused = (): boolean => takeover.isUnderWay;
   const typist = new Typist({ sys, guard });

@@ -4,7 +4,7 @@ import { BerthError, check } from "../errors.ts";
 import { FdHandle } from "../fd.ts";
 import type { Native } from "../native.ts";
 import { type Address, AF_UNIX, decodeSockaddr } from "./address.ts";
-import { SO_COOKIE, SO_ERROR, SO_NETNS_COOKIE, SOL_SOCKET } from "./socket-constants.ts";
+import { POLLHUP, POLLRDHUP, SO_COOKIE, SO_ERROR, SO_NETNS_COOKIE, SOL_SOCKET } from "./socket-constants.ts";
 import { type SocketKind, typeNumber } from "./transport.ts";
 
 /** struct sockaddr_storage: room for an address of any family. */
@@ -44,6 +44,14 @@ export function networkCookie(fd: number, sys: Pick<Native, "getsockopt">): stri
 /** Reads the error that is pending on a socket, which clears it (socket(7), SO_ERROR). */
 export function clearPendingError(fd: number, sys: Pick<Native, "getsockopt">): void {
   socketOption(fd, SOL_SOCKET, SO_ERROR, sys);
+}
+
+/**
+ * Whether it was shut down, or is a stream socket that neither listens nor is connected. poll(2) calls it ready for
+ * ever, whatever it is asked for.
+ */
+export function hangsUp(fd: number, sys: Pick<Native, "pollNow">): boolean {
+  return (Math.max(0, sys.pollNow(fd, POLLRDHUP)) & (POLLHUP | POLLRDHUP)) !== 0;
 }
 
 /** Where a socket is bound; undefined for a UNIX socket without a name. Throws {@link SysError} with `path`. */

@@ -9,7 +9,7 @@ import { Doormen, type DoormenOptions } from "./doorman/doormen.ts";
 import { IdleWatch } from "./idle-watch.ts";
 import { Inquiries, type InquiriesOptions } from "./inquiries.ts";
 import type { Runner } from "./runner.ts";
-import { Starter, type StartLimits } from "./starter.ts";
+import { Starter, type StarterContext, type StartLimits } from "./starter.ts";
 
 export interface OnDemandOptions {
   readonly sys: Native;
@@ -18,6 +18,7 @@ export interface OnDemandOptions {
   readonly limits: StartLimits;
   readonly events: BerthEvents;
   readonly reports: InquiriesOptions["reports"];
+  readonly onHangUp: StarterContext["onHangUp"];
   /** Called with the doormen's processes whenever others are there. */
   readonly onDoormen: DoormenOptions["onProcesses"];
 }

@@ -3,6 +3,7 @@
  * doorman any packet wakes the server.
  */
 import { MAX_FDS, type Native } from "../../native.ts";
+import { hangsUp } from "../../net/socket-queries.ts";
 import type { Berth } from "../berths/berth/berth.ts";
 import { ArrivalWatch } from "./arrival-watch.ts";
 import type { Doormen, Watched } from "./doorman/doormen.ts";
@@ -15,11 +16,19 @@ const JOIN_AGAIN = "is starting; join again in a few seconds";
 /** How long a doorman may hold logins after it has woken a server, whatever it sees. */
 const LONGEST_HOLD_MS = 600_000;
 
+export interface SleepEvents {
+  /** Somebody wants to play, at this descriptor. */
+  readonly onWake: (fd: number) => void;
+  /** It was shut down: nobody has come. */
+  readonly onHangUp: (fd: number) => void;
+}
+
 export class SleepWatch {
+  readonly #sys: Native;
   readonly #berth: Berth;
   readonly #doormen: Doormen | undefined;
   readonly #arrivals: ArrivalWatch;
-  readonly #onWake: (fd: number) => void;
+  readonly #events: SleepEvents;
   /** What a doorman does for us. */
   #watched: Watched | undefined;
   /** The same, where it holds logins while the server starts. */
@@ -28,11 +37,12 @@ export class SleepWatch {
   /** A packet is for the doorman, who is only then there. */
   #isQuiet = false;
 
-  constructor(sys: Native, berth: Berth, doormen: Doormen | undefined, onWake: (fd: number) => void) {
+  constructor(sys: Native, berth: Berth, doormen: Doormen | undefined, events: SleepEvents) {
+    this.#sys = sys;
     this.#berth = berth;
     this.#doormen = doormen;
-    this.#onWake = onWake;
-    this.#arrivals = new ArrivalWatch(sys, (fd) => this.#arrived(fd));
+    this.#events = events;
+    this.#arrivals = new ArrivalWatch(sys, (fd) => this.#arrived(fd), events.onHangUp);
   }
 
   /** Watches these descriptors, which must stay open until {@link end}, instead of any before. */
@@ -111,9 +121,11 @@ export class SleepWatch {
     this.#watched?.arrived();
   }
 
+  /** A doorman cannot tell whether somebody has come to a socket that was shut down. */
   #wake(fd: number): void {
     this.disarm();
-    this.#onWake(fd);
+    if (hangsUp(fd, this.#sys)) this.#events.onHangUp(fd);
+    else this.#events.onWake(fd);
   }
 }
 

@@ -46,6 +46,8 @@ export interface StarterContext {
   readonly runner: Runner;
   readonly limits: StartLimits;
   readonly events: BerthEvents;
+  /** A socket of a vacant berth was shut down: it is to be set right. */
+  readonly onHangUp: (berth: Berth, fd: number) => void;
   /** Undefined: the broker watches itself. */
   readonly doormen?: Doormen;
   /** Calls {@link Starter.start} when few enough other servers are starting. */
@@ -88,7 +90,10 @@ export class Starter {
   constructor(berth: Berth, context: StarterContext) {
     this.berth = berth;
     this.#context = context;
-    this.#arrivals = new SleepWatch(context.sys, berth, context.doormen, (fd) => this.#wake(fd));
+    this.#arrivals = new SleepWatch(context.sys, berth, context.doormen, {
+      onWake: (fd) => this.#wake(fd),
+      onHangUp: (fd) => context.onHangUp(berth, fd),
+    });
     if (berth.state === "vacant") this.#wait();
     else this.#occupied();
   }

@@ -3,7 +3,7 @@
  * guard. It makes no call on the socket.
  */
 import { type SocketOptions, settingsFor } from "../../config/keys/socket-options.ts";
-import { SysError } from "../../errors.ts";
+import { messageOf, SysError } from "../../errors.ts";
 import type { Native } from "../../native.ts";
 import type { Address, ListenAddress } from "../../net/address.ts";
 import { SO_BINDTOIFINDEX, SOL_SOCKET } from "../../net/socket-constants.ts";
@@ -28,6 +28,16 @@ export interface CaredFor {
 /** In the sentence of a socket that could not be opened again: it is bound to nothing. */
 export const NOT_REOPENED = "cannot be opened again";
 
+/** Opens a socket again, and describes that. */
+export function reopened(reason: string, socket: { reopen(): void }): string {
+  try {
+    socket.reopen();
+    return `${reason}; it was opened again`;
+  } catch (error) {
+    return `${reason} and ${NOT_REOPENED}: ${messageOf(error)}; berthd tries again`;
+  }
+}
+
 /** Why a UNIX socket is opened again whose server removed its path. */
 export const PATH_LOST = "had its path removed or replaced";
 
@@ -41,6 +51,10 @@ export class SocketCare {
   isShared = false;
   /** A repair has found that only a new socket helps, and shuts this one down. */
   isGivenUp = false;
+  /** It could not be opened again, so it is bound to nothing: a sentence's end that says why. */
+  lost: string | undefined;
+  /** Why it was to be opened again. */
+  #lostFor: string | undefined;
   #due: Due | undefined;
   /** Changes with each thing that becomes due: what was begun before is then out of date. */
   #dues = 0;
@@ -77,6 +91,8 @@ export class SocketCare {
   begin(): void {
     this.isShared = false;
     this.isGivenUp = false;
+    this.lost = undefined;
+    this.#lostFor = undefined;
     this.#due = undefined;
     this.#opens++;
     this.#isUnset = false;
@@ -151,7 +167,7 @@ export class SocketCare {
     const stays = this.#moved === undefined ? undefined : yield* followPlan(this.#moved);
     if (this.#moved !== undefined) sentences.push(stays ?? "follows its interface, which went and came back");
     // Without a tenant it can be opened again.
-    let beyondRepair = due === "repair" && stays !== undefined ? "cannot follow its interface" : undefined;
+    let beyondRepair = due === "repair" && stays !== undefined ? "cannot follow its interface" : this.#lostFor;
     if (due === "repair" && beyondRepair === undefined) {
       const compared = this.#compared();
       const carried = new Set(this.#carried);
@@ -176,7 +192,11 @@ export class SocketCare {
       this.#isUnits = false;
     }
     // Opened again, it is as configured, whatever has become due meanwhile.
-    if (beyondRepair !== undefined) sentences.push(reopen(beyondRepair));
+    if (beyondRepair !== undefined) {
+      const said = reopen(beyondRepair);
+      if (this.isGivenUp) [this.lost, this.#lostFor] = [said, beyondRepair];
+      sentences.push(said);
+    }
     tell(sentences);
   }
 

@@ -3,7 +3,7 @@
  * changed on it (hazard 16). Once anybody else has or had it, calls that take its lock are planned, for the guard.
  */
 import type { SocketOptions } from "../../config/keys/socket-options.ts";
-import { check, messageOf } from "../../errors.ts";
+import { check } from "../../errors.ts";
 import type { FdHandle } from "../../fd.ts";
 import type { Native } from "../../native.ts";
 import { type Address, encodeSockaddr, formatListenAddress, type ListenAddress } from "../../net/address.ts";
@@ -12,7 +12,7 @@ import type { Keeper } from "../guard/keeper.ts";
 import { carryOver, type OwnSettings } from "../plans/carry-over.ts";
 import { applyOptions, checkOptions, openSocket } from "../plans/open-socket.ts";
 import type { SocketPlan } from "../plans/socket-call.ts";
-import { type CaredFor, type Due, interfaceIndex, NOT_REOPENED, PATH_LOST, SocketCare } from "../plans/socket-care.ts";
+import { type CaredFor, type Due, interfaceIndex, PATH_LOST, reopened, SocketCare } from "../plans/socket-care.ts";
 import type { StoredCopy } from "../record/stored-copy.ts";
 import { keyHash, type StoredSocket } from "../record/stored-name.ts";
 import { BoundInterface, withIndex } from "./interfaces/bound-interface.ts";
@@ -172,6 +172,11 @@ export class HeldSocket implements Disposable, CaredFor {
     return this.#handle.open ? this.#care.due : undefined;
   }
 
+  /** As in {@link SocketCare.lost}. */
+  get lost(): string | undefined {
+    return this.#handle.open ? this.#care.lost : undefined;
+  }
+
   /** A tenant is gone, and may have changed it. */
   needsRepair(): void {
     this.#care.needsRepair();
@@ -196,7 +201,7 @@ export class HeldSocket implements Disposable, CaredFor {
 
   /** Plans what is {@link due} or `now`, for the guard. `tell` gets one sentence for each thing that was wrong. */
   tend(tell: (sentences: readonly string[]) => void, now?: Due, keepsFlags?: boolean): SocketPlan<void> {
-    return this.#care.plan(tell, (why) => this.#reopen(why), now ?? this.due, keepsFlags);
+    return this.#care.plan(tell, (why) => reopened(why, this), now ?? this.due, keepsFlags);
   }
 
   /** Opens a new socket on the same address. Closes ours first, for two cannot be bound. Throws. */
@@ -209,7 +214,7 @@ export class HeldSocket implements Disposable, CaredFor {
 
   /** If its path was removed or replaced: opens it again, and says what came of it. */
   renewPath(): string | undefined {
-    return this.reachable ? undefined : this.#reopen(PATH_LOST);
+    return this.reachable ? undefined : reopened(PATH_LOST, this);
   }
 
   /** Takes a new listener at its address, and waits for nobody. False: a repair is about to. Throws, and keeps this. */
@@ -286,15 +291,5 @@ export class HeldSocket implements Disposable, CaredFor {
     this.#handle.replace(fresh, this.listen, wasShared, drop);
     this.tellsTimes = true;
     this.#path.renew();
-  }
-
-  /** Opens a new socket on the same address, and describes that. */
-  #reopen(reason: string): string {
-    try {
-      this.reopen();
-      return `${reason}; it was opened again`;
-    } catch (error) {
-      return `${reason} and ${NOT_REOPENED}: ${messageOf(error)}; berthd tries again when the next lease ends`;
-    }
   }
 }

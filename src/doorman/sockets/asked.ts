@@ -2,7 +2,7 @@
 import { constants } from "node:os";
 import { check } from "../../errors.ts";
 import { type Native, type Poll, READABLE } from "../../native.ts";
-import { clearPendingError } from "../../net/socket-queries.ts";
+import { clearPendingError, hangsUp } from "../../net/socket-queries.ts";
 import type { Codecs, DatagramCodec } from "../interfaces/codecs.ts";
 import type { WatchOrder } from "../interfaces/messages.ts";
 import type { Admission } from "../senders/admission.ts";
@@ -59,7 +59,8 @@ export class AskedSocket {
     const now = performance.now();
     for (let read = 0; read < IN_A_ROW; read++) {
       const length = this.#receive(1);
-      if (length === -EAGAIN) return;
+      // A socket that was shut down is ready for ever. The broker sees that when it is to wake the server.
+      if (length === -EAGAIN) return read === 0 && hangsUp(this.#fd, sys) ? this.#context.onWake() : undefined;
       // A pending error, as of an answer to a closed port, hides what is to be read.
       if (length < 0) return clearPendingError(this.#fd, sys);
       const packet = packetBuffer.subarray(0, Math.min(length, LONGEST));

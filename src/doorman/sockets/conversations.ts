@@ -2,8 +2,8 @@
 import { constants } from "node:os";
 import { FdHandle } from "../../fd.ts";
 import { type Native, READABLE, TAKE } from "../../native.ts";
-import { POLLHUP, POLLIN, POLLRDHUP, SO_ACCEPTCONN, SOL_SOCKET } from "../../net/socket-constants.ts";
-import { socketOption } from "../../net/socket-queries.ts";
+import { POLLIN, SO_ACCEPTCONN, SOL_SOCKET } from "../../net/socket-constants.ts";
+import { hangsUp, socketOption } from "../../net/socket-queries.ts";
 import type { Conversation } from "../interfaces/codecs.ts";
 import type { Admission } from "../senders/admission.ts";
 import { type Sender, senderOf } from "../senders/sender.ts";
@@ -114,8 +114,7 @@ export class Conversations {
 
 /** Whether it is a listener no longer: its server has shut it down. Then it is ready for ever, and accept(2) fails. */
 export function isShutDown(listener: number, sys: Native): boolean {
-  const hangUp = Math.max(0, sys.pollNow(listener, POLLRDHUP)) & (POLLHUP | POLLRDHUP);
-  return hangUp !== 0 || socketOption(listener, SOL_SOCKET, SO_ACCEPTCONN, sys) !== 1;
+  return hangsUp(listener, sys) || socketOption(listener, SOL_SOCKET, SO_ACCEPTCONN, sys) !== 1;
 }
 
 function peerOf(fd: number, sys: Native): Sender | undefined {

@@ -47,7 +47,8 @@ class Scene implements Disposable {
     const berths = Array.from({ length: users }, (_, at) => this.#berth(at));
     this.ports = this.#sockets.map(({ address }) => (address.family === "unix" ? 0 : address.port));
     this.#watches = berths.map((berth, at) => {
-      const watch = new SleepWatch(native, berth, this.doormen, () => this.woken.push(berth.name));
+      const onWake = (): number => this.woken.push(berth.name);
+      const watch = new SleepWatch(native, berth, this.doormen, { onWake, onHangUp: () => expect.unreachable() });
       watch.arm([this.#sockets[at]?.fd ?? expect.unreachable()]);
       return watch;
     });

@@ -60,7 +60,7 @@ describe("what holds the logins of a sleeping server", needsBpf(), () => {
     const limits = { ...DEFAULT_DOORMAN_LIMITS, eager: 0 };
     const doormen = new Doormen({ sys: { ...native, bpfMap }, log: vi.fn(), limits, onProcesses: () => undefined });
     const berth = new Berth(spec, [{ name: "game", socket: held }]);
-    const watch = new SleepWatch(native, berth, doormen, () => undefined);
+    const watch = new SleepWatch(native, berth, doormen, { onWake: () => undefined, onHangUp: () => undefined });
     watch.arm([held.fd]);
     expect(bpfMap).not.toHaveBeenCalled();
     const answer = await talk(port, Buffer.concat([handshake(1), REQUEST, PING]));

@@ -32,6 +32,7 @@ import type {
   WakeView,
 } from "./berth-view.ts";
 import type { Lease } from "./lease.ts";
+import { lostProblem } from "./lost-problem.ts";
 import { isSameForTenant, isSameMeaning } from "./meaning.ts";
 import { type Stashed, shownName } from "./stash.ts";
 
@@ -203,7 +204,7 @@ export class Berth {
       ...(this.lease !== undefined && this.lease.older.length > 0 && { older: this.lease.older }),
       ...(this.start !== undefined && { start: this.start }),
       ...(kept > 0 && { kept }),
-      ...(this.problems.length > 0 && { problems: this.problems.map(shownProblem) }),
+      ...this.#shownProblems(),
       ...this.#shownWait(),
       ...(since !== undefined && { since }),
       ...(this.counts.restarts > 0 && { restarts: this.counts.restarts }),
@@ -226,6 +227,13 @@ export class Berth {
     for (const { storedCopy } of this.stash.values()) if (storedCopy !== undefined) stashed++;
     const root = this.rootCopy === undefined ? 0 : 2;
     return sockets + stashed + 2 * leases + this.keptBinds + root;
+  }
+
+  /** A vacant berth can be taken although a socket of it is lost. */
+  #shownProblems(): { readonly problems?: readonly Problem[] } {
+    const lost = this.lease === undefined ? this.sockets.flatMap((one) => lostProblem(this.spec, one) ?? []) : [];
+    const all = [...this.problems, ...lost];
+    return all.length > 0 ? { problems: all.map(shownProblem) } : {};
   }
 
   #shownWait(): { readonly wait?: WaitView } {

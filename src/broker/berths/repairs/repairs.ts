@@ -218,7 +218,8 @@ export class Repairs {
     return dueOf(berth).map(({ name, socket }) => {
       // Another listener may take its place: that one needs none of it.
       const lent = lend(socket);
-      const tell = (sentences: readonly string[]): void => tellRepairs(berth, name, sentences, this.#options);
+      const { lost } = socket;
+      const tell = (said: readonly string[]): void => tellRepairs(berth, name, newsOf(said, lost), this.#options);
       return {
         fd: () => (stopped.aborted ? undefined : lent()),
         plan: socket.tend(tell, socket.due, kept.has(socket)),
@@ -288,6 +289,11 @@ export class Repairs {
 }
 
 const NONE: ReadonlySet<HeldSocket> = new Set();
+
+/** That a socket still cannot be opened again is none. */
+function newsOf(sentences: readonly string[], lost: string | undefined): readonly string[] {
+  return sentences.filter((sentence) => sentence !== lost);
+}
 
 function ignoreAbort(error: unknown): void {
   if (!(error instanceof Error) || error.name !== "AbortError") throw error;

@@ -9,8 +9,8 @@ import type { Log } from "../../../log.ts";
 import { type Native, type Poll, READABLE } from "../../../native.ts";
 import { EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, EPOLLONESHOT, EPOLLRDHUP } from "../../../native-poll.ts";
 import { pathOf } from "../../../net/address.ts";
-import { POLLHUP, POLLRDHUP, SO_ACCEPTCONN, SOL_SOCKET } from "../../../net/socket-constants.ts";
-import { socketOption } from "../../../net/socket-queries.ts";
+import { SO_ACCEPTCONN, SOL_SOCKET } from "../../../net/socket-constants.ts";
+import { hangsUp, socketOption } from "../../../net/socket-queries.ts";
 import type { HeldSocket } from "../../sockets/held-socket.ts";
 import type { Berth } from "../berth/berth.ts";
 import type { BerthEvents } from "../berth/berth-events.ts";
@@ -175,8 +175,7 @@ export class Shutdowns {
   /** A UNIX socket that was shut down is still called a listener, and a TCP one that has connected does not hang up. */
   #listens({ fd }: HeldSocket): boolean {
     const { sys } = this.#options;
-    const hangUp = sys.pollNow(fd, POLLRDHUP) & (POLLHUP | POLLRDHUP);
-    return hangUp === 0 && socketOption(fd, SOL_SOCKET, SO_ACCEPTCONN, sys) === 1;
+    return !hangsUp(fd, sys) && socketOption(fd, SOL_SOCKET, SO_ACCEPTCONN, sys) === 1;
   }
 
   #forget(watched: Watched): void {
