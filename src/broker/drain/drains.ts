@@ -15,6 +15,7 @@ import type { OnDemand } from "../demand/on-demand.ts";
 import type { Stops } from "../demand/stops.ts";
 import { bootTime } from "../record/boot-time.ts";
 import type { DrainFacts } from "../record/lease-facts.ts";
+import type { NamedSocket } from "../sockets/named-socket.ts";
 import { type AnnounceOptions, announce, announceAgain } from "./announce.ts";
 import { Drain, type DrainOptions } from "./drain.ts";
 import { DEFAULT_DRAIN_LIMITS, type DrainLimits } from "./drain-step.ts";
@@ -54,6 +55,8 @@ export class Drains {
   readonly #refusals: Refusals;
   /** What is being done to a drain: the next call waits for it. */
   readonly #turns = new Map<Berth, Promise<void>>();
+  /** The sockets at which joins are held back, or are about to be. */
+  readonly #held = new WeakMap<Lease, readonly NamedSocket[]>();
   /** Each change is logged, recorded and told to all who watch. */
   readonly #changes = new WeakMap<Lease, TokenBucket>();
 
@@ -61,7 +64,11 @@ export class Drains {
     this.#options = options;
     const { events, onDemand } = options;
     this.#joins = new Joins(options);
-    this.#refusals = new Refusals({ sys: options.sys, doormen: onDemand.doormen });
+    this.#refusals = new Refusals({
+      sys: options.sys,
+      doormen: onDemand.doormen,
+      onBroken: (berth, lease) => this.#holdAgain(berth, lease),
+    });
     // Before the end of the lease is seen as a failure: a server may end by itself once it is told.
     events.record((_, berth) => {
       const drain = this.#byBerth.get(berth);
@@ -73,7 +80,11 @@ export class Drains {
       else if (drain.lease.drain?.queues === true) void this.#inTurn(berth, () => this.#joins.letIn(berth, lease));
     });
     events.observe((event, berth) => {
-      if (event === "players") this.#byBerth.get(berth)?.look();
+      const drain = this.#byBerth.get(berth);
+      if (event === "players") drain?.look();
+      // A reload may have given it other sockets. One that was opened again has no filter.
+      const isOther = drain !== undefined && !areSame(berth.sockets, this.#held.get(drain.lease) ?? []);
+      if (event === "repaired" || (event === "changed" && isOther)) this.#holdAgain(berth, drain?.lease);
     });
   }
 
@@ -190,9 +201,18 @@ export class Drains {
 
   async #holdJoins(berth: Berth, lease: Lease): Promise<void> {
     if (lease.ended || lease.drain === undefined) return;
+    this.#held.set(lease, berth.sockets);
     const unrefused = lease.drain.refuses === true ? this.#refusals.begin(berth, lease) : undefined;
     lease.joins = await this.#joins.hold(berth, lease, unrefused);
     if (!lease.ended) this.#options.events.tell("changed", berth);
+  }
+
+  /** Its sockets are others than when joins were held back. Once, whatever tells of it. */
+  #holdAgain(berth: Berth, lease: Lease | undefined): void {
+    if (lease?.drain?.queues !== true || !this.#held.delete(lease)) return;
+    void this.#inTurn(berth, async () => {
+      if (this.#byBerth.get(berth)?.lease === lease) await this.#holdJoins(berth, lease);
+    });
   }
 
   /** Unless another drain has begun. */
@@ -252,6 +272,10 @@ export class Drains {
 }
 
 function ignore(): void {}
+
+function areSame(some: readonly NamedSocket[], others: readonly NamedSocket[]): boolean {
+  return some.length === others.length && some.every(({ socket }, at) => others[at]?.socket === socket);
+}
 
 /** Whether root or the broker's own user asked for the drain, and the caller is neither. */
 function isAbove(drain: DrainFacts, who: Requester): boolean {

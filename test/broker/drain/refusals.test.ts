@@ -32,6 +32,7 @@ interface Scene extends Disposable {
   readonly guest: () => Guest;
   readonly arrived: ReturnType<typeof vi.fn>;
   readonly left: ReturnType<typeof vi.fn>;
+  readonly onBroken: ReturnType<typeof vi.fn>;
 }
 
 async function scene(transport = "tcp", type = "minecraft"): Promise<Scene> {
@@ -46,17 +47,17 @@ async function scene(transport = "tcp", type = "minecraft"): Promise<Scene> {
   const tenant = { pid: process.pid, uid: 0, unit: undefined };
   const lease = new Lease(tenant, TenantProcess.watch(pidfd, native), () => undefined);
   const guests: Guest[] = [];
-  const [arrived, left] = [vi.fn(), vi.fn()];
+  const [arrived, left, onBroken] = [vi.fn(), vi.fn(), vi.fn()];
   const doormen = {
     watch: (_: unknown, guest: Guest) => {
       guests.push(guest);
       return { leave: left, left: () => Promise.resolve(), arrived };
     },
   };
-  const refusals = new Refusals({ sys: native, doormen });
+  const refusals = new Refusals({ sys: native, doormen, onBroken });
   const berth = new Berth(spec, [{ name: "game", socket: held }]);
   return {
-    ...{ port, held, refusals, berth, lease, arrived, left },
+    ...{ port, held, refusals, berth, lease, arrived, left, onBroken },
     guest: () => guests.at(-1) ?? expect.unreachable(),
     [Symbol.dispose]: () => {
       refusals.close();
@@ -98,6 +99,7 @@ it("leaves the address to others once the berth's socket is closed", needs("root
   test.refusals.begin(test.berth, test.lease);
   test.held.close();
   expect(test.left).toHaveBeenCalledTimes(1);
+  expect(test.onBroken).toHaveBeenCalledExactlyOnceWith(test.berth, test.lease);
   const client = connect(test.port, "127.0.0.1");
   await expect(once(client, "connect")).rejects.toThrow("ECONNREFUSED");
   test.refusals.end(test.lease);

@@ -28,6 +28,8 @@ const MOST_SOCKETS = 64;
 export interface RefusalsOptions {
   readonly sys: Native;
   readonly doormen: Pick<Doormen, "watch">;
+  /** Nobody is turned away any more, because a socket is closed or opened again: it may be begun anew. */
+  readonly onBroken: (berth: Berth, lease: Lease) => void;
 }
 
 /** Where new connections come from, and the socket that they go to. */
@@ -79,7 +81,10 @@ export class Refusals {
     if (steered.length === 0 && copies === undefined) return problems;
     const arrivals = new ArrivalWatch(this.#options.sys, () => refusal.watched?.arrived());
     const sockets = all.filter((socket) => !problems.has(socket));
-    const onClosing = (): void => this.end(lease);
+    const onClosing = (): void => {
+      this.end(lease);
+      this.#options.onBroken(berth, lease);
+    };
     for (const socket of sockets) socket.closing.add(onClosing);
     const refusal: Refusal = { berth, protocol, steered, copies, sockets, onClosing, arrivals, watched: undefined };
     this.#byLease.set(lease, refusal);
