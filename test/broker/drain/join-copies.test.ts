@@ -294,16 +294,20 @@ describe("joins", needsGroups(), () => {
   });
 
   it.each([
-    ["bpfMap", EPERM, "the kernel lets only those with CAP_BPF and CAP_NET_ADMIN look at datagrams (EPERM)"],
+    ["bpfMap", EPERM, /^the kernel does not let the broker look at datagrams \(bpf: EPERM\); /],
+    ["bpfLinkGroup", EPERM, /^the kernel .* \(bpf: EPERM\); .*bpftool cgroup show \/sys\/fs\/cgroup/],
+    ["openat2", EPERM, /^the kernel does not let the broker look at datagrams \(openat2: EPERM\); /],
     ["bpfGroupFilter", EACCES, "bpf: EACCES"],
-    ["openat2", EMFILE, "bpf: EMFILE"],
+    ["openat2", EMFILE, "openat2: EMFILE"],
     ["openat2", ENOENT, "control groups of version 2 are not mounted"],
     ["bpfLinkGroup", EBADF, "control groups of version 2 are not mounted"],
     ["bpfLinkGroup", E2BIG, "too many berths do so at once"],
   ] as const)("come in after a failure of %s (%i), which leaves nothing behind and says why", (call, errno, why) => {
     using server = boundSocket("udp://127.0.0.1:0");
     const sys: Native = { ...native, [call]: () => -errno };
-    expect(JoinCopies.open([server.fd], shapes("quake3"), sys)).toBe(why);
+    const said = JoinCopies.open([server.fd], shapes("quake3"), sys);
+    if (typeof why === "string") expect(said).toBe(why);
+    else expect(said).toMatch(why);
   });
 });
 

@@ -96,19 +96,19 @@ it("goes to the server where the other socket is closed, or is of another family
   steering.close();
 });
 
-const NO_RIGHT = "the kernel lets only those with CAP_BPF and CAP_NET_ADMIN steer connections (EPERM)";
+const NO_RIGHT = /^the kernel does not let the broker steer connections \(bpf: EPERM\); /;
 
 it.each([
   ["bpfMap", EPERM, NO_RIGHT],
-  ["bpfLookup", EACCES, "bpf: EACCES"],
-  ["openat2", EMFILE, "bpf: EMFILE"],
+  ["bpfLookup", EACCES, /^bpf: EACCES$/],
+  ["openat2", EMFILE, /^openat2: EMFILE$/],
   ["bpfLinkLookup", EPERM, NO_RIGHT],
-  ["bpfSet", ENOENT, "bpf: ENOENT"],
+  ["bpfSet", ENOENT, /^bpf: ENOENT$/],
 ] as const)("a failure of %s leaves nothing behind, and says why", needs("root"), (call, errno, why) => {
   const sys: Native = { ...native, [call]: () => -errno };
   using other = listener("ipv4");
   const steering = new Steering(sys);
-  expect(steering.steer({ family: "ipv4", host: "127.0.0.1", port: 1 }, other.fd)).toBe(why);
+  expect(steering.steer({ family: "ipv4", host: "127.0.0.1", port: 1 }, other.fd)).toMatch(why);
 });
 
 it("a signal that comes while the program is loaded keeps nobody from being steered", needs("root"), () => {

@@ -5,7 +5,6 @@
  */
 import { constants } from "node:fs";
 import { constants as system } from "node:os";
-import { SysError } from "../../../errors.ts";
 import { FdHandle } from "../../../fd.ts";
 import { AT_FDCWD, type Native } from "../../../native.ts";
 import { loadProgram } from "../../../net/bpf-load.ts";
@@ -13,8 +12,9 @@ import { MAP_TYPES } from "../../../net/bpf-program.ts";
 import { JOIN_RING_BYTES, joinProgram } from "../../../net/join-program.ts";
 import type { JoinShape } from "../../../net/join-shapes.ts";
 import { socketCookie } from "../../../net/socket-queries.ts";
+import { bpfProblem } from "./bpf-problem.ts";
 
-const { E2BIG, EBADF, ENOENT, EPERM } = system.errno;
+const { E2BIG, EBADF, ENOENT } = system.errno;
 /** Where version 2 is mounted, alone or beside version 1. */
 const ROOTS = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"] as const;
 
@@ -30,13 +30,13 @@ export class JoinCopies implements Disposable {
   /** The sockets are borrowed for this call. Returns a sentence's end, if it cannot be: why. */
   static open(sockets: readonly number[], shapes: readonly JoinShape[], sys: Native): JoinCopies | string {
     const map = sys.bpfMap(MAP_TYPES.ring, 0, 0, JOIN_RING_BYTES);
-    if (map < 0) return problemOf(map);
+    if (map < 0) return problemOf({ call: "bpf", result: map });
     const ring = FdHandle.adopt(map, sys);
     const cookies = sockets.map((fd) => socketCookie(fd, sys));
-    const link = linkTo(joinProgram(ring.fd, cookies, shapes), sys);
-    if (link >= 0) return new JoinCopies(ring, FdHandle.adopt(link, sys));
+    const linked = linkTo(joinProgram(ring.fd, cookies, shapes), sys);
+    if (linked.result >= 0) return new JoinCopies(ring, FdHandle.adopt(linked.result, sys));
     ring.close();
-    return problemOf(link);
+    return problemOf(linked);
   }
 
   /** The ring's descriptor. Borrowed. */
@@ -51,28 +51,37 @@ export class JoinCopies implements Disposable {
   }
 }
 
-/** The link keeps the program, and the program the ring. Or -errno. */
-function linkTo(instructions: Uint8Array, sys: Native): number {
+/** The last call and what it returned: a descriptor, or -errno. */
+interface Called {
+  readonly call: "bpf" | "openat2";
+  readonly result: number;
+  /** To check, where it is EPERM. */
+  readonly check?: string;
+}
+
+/** The link keeps the program, and the program the ring. */
+function linkTo(instructions: Uint8Array, sys: Native): Called {
   const number = loadProgram((log) => sys.bpfGroupFilter(instructions, log));
-  if (number < 0) return number;
+  if (number < 0) return { call: "bpf", result: number };
   using program = FdHandle.adopt(number, sys);
   for (const path of ROOTS) {
-    const link = linkAt(path, program.fd, sys);
+    const linked = linkAt(path, program.fd, sys);
     // Nothing is mounted there, or version 1.
-    if (link !== -EBADF && link !== -ENOENT) return link;
+    if (linked.result !== -EBADF && linked.result !== -ENOENT) return linked;
   }
-  return -EBADF;
+  return { call: "bpf", result: -EBADF };
 }
 
-function linkAt(path: string, program: number, sys: Native): number {
+function linkAt(path: string, program: number, sys: Native): Called {
   const folder = sys.openat2(AT_FDCWD, Buffer.from(path), constants.O_RDONLY | constants.O_DIRECTORY, 0, 0);
-  if (folder < 0) return folder;
+  if (folder < 0) return { call: "openat2", result: folder };
   using group = FdHandle.adopt(folder, sys);
-  return sys.bpfLinkGroup(program, group.fd);
+  // A program that was attached without BPF_F_ALLOW_MULTI leaves no room for others (kernel/bpf/cgroup.c).
+  const check = `whether a program there allows no other (bpftool cgroup show ${path})`;
+  return { call: "bpf", result: sys.bpfLinkGroup(program, group.fd), check };
 }
 
-function problemOf(result: number): string {
-  if (result === -EPERM) return "the kernel lets only those with CAP_BPF and CAP_NET_ADMIN look at datagrams (EPERM)";
+function problemOf({ call, result, check }: Called): string {
   if (result === -EBADF) return "control groups of version 2 are not mounted";
-  return result === -E2BIG ? "too many berths do so at once" : new SysError("bpf", -result).message;
+  return result === -E2BIG ? "too many berths do so at once" : bpfProblem(call, result, "look at datagrams", check);
 }

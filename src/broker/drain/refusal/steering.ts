@@ -3,16 +3,14 @@
  * the broker's network namespace, while this has the program's descriptor. It ends with the broker, however that ends.
  */
 import { constants } from "node:fs";
-import { constants as system } from "node:os";
-import { SysError } from "../../../errors.ts";
 import { FdHandle } from "../../../fd.ts";
 import { AT_FDCWD, type Native } from "../../../native.ts";
 import type { InetAddress } from "../../../net/address.ts";
 import { loadProgram } from "../../../net/bpf-load.ts";
 import { MAP_TYPES } from "../../../net/bpf-program.ts";
+import { bpfProblem } from "./bpf-problem.ts";
 import { KEY_BYTES, keyOf, lookupProgram } from "./lookup-program.ts";
 
-const { EPERM } = system.errno;
 const NETWORK = Buffer.from("/proc/self/ns/net");
 /** Addresses at a time: two for a socket of two families. */
 const MOST = 4096;
@@ -45,7 +43,7 @@ export class Steering {
     const put = this.#sys.bpfSet(installed.map.fd, key, descriptorValue(fd));
     if (put < 0) {
       this.#uninstallUnused();
-      return problemOf(put);
+      return problemOf("bpf", put);
     }
     this.#steered.add(nameOf(key));
     return undefined;
@@ -69,27 +67,28 @@ export class Steering {
   #install(): Installed | string {
     if (this.#installed !== undefined) return this.#installed;
     const map = this.#sys.bpfMap(MAP_TYPES.sockets, KEY_BYTES, VALUE_BYTES, MOST);
-    if (map < 0) return problemOf(map);
+    if (map < 0) return problemOf("bpf", map);
     const handle = FdHandle.adopt(map, this.#sys);
     const link = this.#link(map);
-    if (link < 0) {
+    if (typeof link === "string") {
       handle.close();
-      return problemOf(link);
+      return link;
     }
     this.#installed = { map: handle, link: FdHandle.adopt(link, this.#sys) };
     return this.#installed;
   }
 
-  /** The link keeps the program, and the program the map. */
-  #link(map: number): number {
+  /** The link keeps the program, and the program the map. Or why there is none. */
+  #link(map: number): number | string {
     const instructions = lookupProgram(map);
     const number = loadProgram((log) => this.#sys.bpfLookup(instructions, log));
-    if (number < 0) return number;
+    if (number < 0) return problemOf("bpf", number);
     using program = FdHandle.adopt(number, this.#sys);
     const place = this.#sys.openat2(AT_FDCWD, NETWORK, constants.O_RDONLY, 0, 0);
-    if (place < 0) return place;
+    if (place < 0) return problemOf("openat2", place);
     using network = FdHandle.adopt(place, this.#sys);
-    return this.#sys.bpfLinkLookup(program.fd, network.fd);
+    const link = this.#sys.bpfLinkLookup(program.fd, network.fd);
+    return link < 0 ? problemOf("bpf", link) : link;
   }
 
   /** A program costs each new connection of the host some ten nanoseconds: it is there only while it is needed. */
@@ -109,8 +108,6 @@ function nameOf(key: Uint8Array): string {
   return Buffer.from(key).toString("latin1");
 }
 
-function problemOf(result: number): string {
-  return result === -EPERM
-    ? "the kernel lets only those with CAP_BPF and CAP_NET_ADMIN steer connections (EPERM)"
-    : new SysError("bpf", -result).message;
+function problemOf(call: "bpf" | "openat2", result: number): string {
+  return bpfProblem(call, result, "steer connections");
 }
