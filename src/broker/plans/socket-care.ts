@@ -41,6 +41,8 @@ export function reopened(reason: string, socket: { reopen(): void }): string {
 /** Why a UNIX socket is opened again whose server removed its path. */
 export const PATH_LOST = "had its path removed or replaced";
 
+const CAME_BACK = "its interface, which went and came back";
+
 /** shutdown(2). */
 const SHUT_RDWR = 2;
 
@@ -165,9 +167,12 @@ export class SocketCare {
     if (due === undefined) return;
     const sentences = this.#isUnset ? yield* settingsPlan(listen, options, this.place) : [];
     const stays = this.#moved === undefined ? undefined : yield* followPlan(this.#moved);
-    if (this.#moved !== undefined) sentences.push(stays ?? "follows its interface, which went and came back");
-    // Without a tenant it can be opened again.
-    let beyondRepair = due === "repair" && stays !== undefined ? "cannot follow its interface" : this.#lostFor;
+    if (this.#moved !== undefined && stays === undefined) sentences.push(`follows ${CAME_BACK}`);
+    // Without a tenant it can be opened again, and nobody needs to do anything.
+    let beyondRepair =
+      due === "repair" && stays !== undefined ? `cannot follow ${CAME_BACK} (${stays})` : this.#lostFor;
+    if (due !== "repair" && stays !== undefined)
+      sentences.push(`cannot follow ${CAME_BACK}: ${stays}; give the broker CAP_NET_RAW, or restart the server`);
     if (due === "repair" && beyondRepair === undefined) {
       const compared = this.#compared();
       const carried = new Set(this.#carried);
@@ -226,13 +231,12 @@ export class SocketCare {
   }
 }
 
-/** Binds it to that interface; gives a sentence if it cannot. */
+/** Binds it to that interface; gives the reason if it cannot. */
 function* followPlan(index: number): SocketPlan<string | undefined> {
   const [bound] = yield [{ call: "setsockopt", level: SOL_SOCKET, option: SO_BINDTOIFINDEX, value: index }];
   const errno = Math.max(0, -(bound?.result ?? 0));
   if (errno === 0) return undefined;
-  const { message } = new SysError("setsockopt SO_BINDTOIFINDEX", errno);
-  return `cannot follow its interface, which went and came back: ${message}; give the broker CAP_NET_RAW, or restart the server`;
+  return new SysError("setsockopt SO_BINDTOIFINDEX", errno).message;
 }
 
 /** The interface that a socket is bound to: by `device`, or by the scope of its address. A name or an index. */
