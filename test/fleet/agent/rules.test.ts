@@ -2,6 +2,8 @@
 import { describe, expect, it } from "vitest";
 import { problemOf, type Rules } from "../../../packages/fleet/src/agent/rules/rules.ts";
 import type { JsonObject } from "../../../packages/fleet/src/index.ts";
+import { documentedKeys } from "../../docs/key-lists.ts";
+import { read, section, tableRows } from "../../docs/markdown.ts";
 
 const passwd =
   "root:x:0:0::/root:/bin/sh\ntoor:x:0:0::/root:/bin/sh\ngames:x:5:60::/:/bin/sh\netcd:x:105:1::/:/bin/sh\n";
@@ -136,6 +138,27 @@ it.each(["arena", "arena-0", "arena-01", "arena-", "web@1", "arena-123456"])("%s
   );
 });
 
+it.each(["sockets.NAME", "root", "tenant", "observer", "server"])(
+  "docs/fleet.md names the keys of [%s] that are refused, and no other",
+  (heading) => {
+    const [name = ""] = heading.split(".");
+    const refused = documentedKeys(heading).flatMap(([key]) => {
+      const table = { [key]: "x" };
+      const why = problem({ [name]: name === "sockets" ? { game: { listen: [], ...table } } : table });
+      return why?.startsWith(`this host takes no ${name}.${key} from the fleet`) ? [key] : [];
+    });
+    const cells = tableRows(section(read("docs/fleet.md"), "### What an agent refuses")).map(([cell = ""]) => cell);
+    const [ofSockets = ""] = cells.filter((cell) => cell.endsWith(" of a socket"));
+    const named =
+      name === "sockets"
+        ? ofSockets.matchAll(/`([\w-]+)`/g)
+        : cells.join(" ").matchAll(new RegExp(`\\b${name}\\.([\\w-]+)`, "g"));
+    // These are refused for what they have.
+    const judged = name === "server" ? ["user", "command", "enter", "limits"] : [];
+    expect(new Set([...refused, ...judged])).toEqual(new Set(Array.from(named, ([, key]) => key)));
+  },
+);
+
 it("a section that no berth of the fleet has is refused", () => {
   expect(problem({ constructor: {} })).toBe("a berth of the fleet has no section constructor");
 });
@@ -144,7 +167,7 @@ it("a file that is none is refused with the place", () => {
   expect(problem({ sockets: { game: { listen: "udp://0.0.0.0:1" } } })).toBe(
     "a-1: sockets.game: listen: must be a list, and is a string",
   );
-  for (const section of ["server", "root", "tenant", "operator"])
+  for (const section of ["server", "root", "tenant", "operator", "observer"])
     for (const value of [[], "x", 1, true, [{ user: "root" }]])
       expect(problem({ [section]: value })).toBe(`${section} must be a table`);
   expect(problem({ sockets: [] })).toBe("a-1: sockets: must be a table, and is a list");

@@ -16,11 +16,13 @@ const KEYS: Readonly<Record<string, ReadonlySet<string>>> = {
   root: new Set(["image", "state", "size", "inodes", "read-only", "ready"]),
   tenant: new Set(["users", "groups", "units"]),
   operator: new Set(["users", "groups", "units"]),
+  observer: new Set(["users", "groups", "units"]),
   server: new Set([
     ...["command", "user", "enter", "deliver", "other-binds", "any-namespace", "environment", "inherit-environment"],
     ...["directory", "umask", "limits", "no-namespaces", "console", "lease", "start", "stop-signal", "stop-timeout"],
-    ...["stop-after", "drain", "drain-signal", "drain-command", "watchdog", "query", "sdk", "sdk-grpc-port"],
-    ...["sdk-http-port", "asleep", "asleep-as", "wake", "known-networks", "discard-after", "hold-login"],
+    ...["stop-after", "drain", "drain-text", "drain-signal", "drain-command", "watchdog", "query", "sdk"],
+    ...["sdk-grpc-port", "sdk-http-port", "asleep", "asleep-as", "wake", "known-networks", "discard-after"],
+    ...["hold-login"],
   ]),
 };
 
