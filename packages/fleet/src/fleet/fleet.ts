@@ -169,5 +169,5 @@ function whyNot({ fetches = [], others }: Explanation): string {
 }
 
 function noSuchSet(name: string): Fault {
-  return new Fault("NO_SUCH_SET", `there is no set ${name}; to see all: berth-fleet ls`);
+  return new Fault("NO_SUCH_SET", `there is no set ${name}; to see all: berth-fleet ls sets`);
 }
