@@ -3,7 +3,7 @@ import { parse } from "smol-toml";
 import { expect, it, test } from "vitest";
 import * as usages from "../../packages/fleet/src/cli/usage.ts";
 import { berthSet } from "../../packages/fleet/src/index.ts";
-import { read } from "../docs/markdown.ts";
+import { read, section, tableRows } from "../docs/markdown.ts";
 import { runFleet } from "../support/fleet/host.ts";
 import { freePort } from "../support/ports.ts";
 
@@ -113,6 +113,25 @@ test("berth-fleet(1) has the commands and options of berth-fleet, and no other",
   expect(listed).toHaveLength(new Set(listed).size + 2);
   const described = Array.from(manual.matchAll(/^\.It Cm ([a-z]+)/gm), ([, name]) => name);
   expect(new Set(described)).toEqual(new Set(commands));
+});
+
+test("docs/fleet.md has the commands and options of berth-fleet, and its tables have no other", () => {
+  const page = read("docs/fleet.md");
+  const options = new Set(
+    Array.from(
+      Object.values(usages)
+        .join("")
+        .matchAll(/^ {2}(--[a-z-]+)/gm),
+      ([, name]) => name,
+    ),
+  );
+  for (const option of options) expect(page).toMatch(new RegExp(`${option}(?![a-z-])`));
+  const cells = Array.from(page.matchAll(/^\| (`.+?`) \|/gm), ([, cell = ""]) => cell);
+  for (const cell of cells) for (const [option] of cell.matchAll(/--[a-z-]+/g)) expect(options).toContain(option);
+  const listed = tableRows(section(page, "## Place berths")).flatMap(([cell = ""]) =>
+    Array.from(cell.matchAll(/(?:^|`)([a-z]+)/g), ([, name]) => name),
+  );
+  expect(new Set(listed)).toEqual(new Set(commands));
 });
 
 test("the package brings its manual", () => {

@@ -258,7 +258,7 @@ describe("a fleet", { ...needs("etcd", "root"), timeout: 120_000 }, () => {
       expect(await fleet(command, "nothing")).toMatchObject({
         code: 1,
         out: "",
-        err: expect.stringContaining("no set nothing"),
+        err: "berth-fleet: there is no set nothing; to see all: berth-fleet ls sets\n",
       });
     }
   });
