@@ -9,13 +9,10 @@ import { check } from "../errors.ts";
 import { FdHandle } from "../fd.ts";
 import { READABLE, RECEIVED_LENGTH, native as sys } from "../native.ts";
 import { POLLOUT } from "../net/socket-constants.ts";
-import { Door } from "./door.ts";
+import { Doors } from "./doors.ts";
 import { startInquiry } from "./inquirer.ts";
 import type { Codecs } from "./interfaces/codecs.ts";
 import { type AskOrder, decodeOrder, encodeReport, ORDER_BYTES, type Report } from "./interfaces/messages.ts";
-import { Refusal } from "./refusal.ts";
-import { WakeLimit } from "./senders/admission.ts";
-import { QueryLimit } from "./senders/query-limit.ts";
 
 const CHANNEL = 3;
 const { EAGAIN } = constants.errno;
@@ -27,10 +24,7 @@ const [uid, gid] = process.argv.slice(2);
 // scripts/bundle.mjs puts it there. By an address, so that nothing else of berthd can load it.
 const codecs: Codecs = await import(new URL("protocols.js", import.meta.url).href);
 const challenges = new codecs.Challenges(randomBytes(32));
-const budget = new codecs.AnswerBudget();
-const limit = new WakeLimit();
-const queries = new QueryLimit();
-const doors = new Map<number, Disposable>();
+const doors = new Doors({ sys, codecs, challenges, say });
 const buffer = Buffer.alloc(ORDER_BYTES);
 const received = new Int32Array(RECEIVED_LENGTH);
 
@@ -64,22 +58,12 @@ function read(): void {
     const fds = Array.from(received.subarray(2, 2 + count), (fd) => FdHandle.adopt(fd, sys));
     const order = decodeOrder(buffer.subarray(0, length));
     if ("drop" in order) {
-      for (const watch of order.drop) drop(watch);
+      for (const watch of order.drop) doors.drop(watch);
       say({ report: "dropped", number: order.number });
       continue;
     }
-    if ("ask" in order) {
-      inquire(order, fds);
-      continue;
-    }
-    const { watch } = order;
-    if ("refuse" in order) {
-      doors.set(watch, new Refusal(order, fds, { sys, codecs, queries }));
-      continue;
-    }
-    const onWake = (index: number): void => say({ report: "wake", watch, index });
-    const onServed = (): void => say({ report: "served", watch });
-    doors.set(watch, new Door(order, fds, { sys, codecs, challenges, budget, limit, queries, onWake, onServed }));
+    if ("ask" in order) inquire(order, fds);
+    else doors.open(order, fds);
   }
 }
 
@@ -89,9 +73,4 @@ function inquire(order: AskOrder, fds: readonly FdHandle[]): void {
   const nonce = challenges.for(`inquiry ${ask}`, performance.now()).value;
   const onAnswer = (players: number | undefined): void => say({ report: "players", ask, players });
   startInquiry(order, fds, { sys, codecs, nonce, onAnswer });
-}
-
-function drop(watch: number): void {
-  doors.get(watch)?.[Symbol.dispose]();
-  doors.delete(watch);
 }

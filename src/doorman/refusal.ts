@@ -14,7 +14,8 @@ const NOBODY_WAKES = { knows: () => true, admits: () => false } as const;
 export interface RefusalContext {
   readonly sys: Native;
   readonly codecs: Pick<Codecs, "datagramProtocols" | "minecraft" | "networkOf">;
-  readonly queries: QueryLimit;
+  /** How many joins are answered. */
+  readonly refusals: QueryLimit;
 }
 
 export class Refusal implements Disposable {

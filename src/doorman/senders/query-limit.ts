@@ -1,6 +1,6 @@
 /**
- * How many queries are answered in each second: of one network on one socket, and in all. It is asked before any other
- * work, so that a flood of queries costs little more than reading them.
+ * How many queries, or joins, are answered in each second: of one network on one socket, and in all. It is asked before
+ * any other work, so that a flood of queries costs little more than reading them.
  */
 import { endianness } from "node:os";
 import { AF_INET } from "../../net/address.ts";

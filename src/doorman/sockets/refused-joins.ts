@@ -57,7 +57,7 @@ function mapped(sockaddr: Uint8Array): Uint8Array {
 export interface RefusedJoinsContext {
   readonly sys: Native;
   readonly codec: DatagramCodec;
-  readonly queries: QueryLimit;
+  readonly refusals: QueryLimit;
   /** What players read, at this moment. */
   readonly text: () => string;
 }
@@ -105,9 +105,9 @@ export class RefusedJoins {
   }
 
   #answer({ cookie, length, beginning, sockaddr }: DroppedJoin): void {
-    const { sys, codec, queries, text } = this.#context;
+    const { sys, codec, refusals, text } = this.#context;
     const socket = this.#byCookie.get(cookie);
-    if (socket === undefined || !queries.allows(socket.fd, sockaddr, performance.now())) return;
+    if (socket === undefined || !refusals.allows(socket.fd, sockaddr, performance.now())) return;
     const answer = codec.refuse(beginning, length, text());
     if (answer === undefined || answer.length > length) return;
     sys.sendto(socket.fd, answer, socket.isSix ? mapped(sockaddr) : sockaddr);
