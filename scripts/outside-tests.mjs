@@ -1,6 +1,7 @@
 /**
- * A reporter of vitest: what failed outside tests, such as a rejection that nobody handled or a worker that died. vitest's
- * own JSON leaves it out, though the run fails. Written to BERTHD_TEST_OUTSIDE as results of files (results.mjs).
+ * A reporter of vitest: what failed outside tests, such as a rejection that nobody handled or a worker that died.
+ * vitest's own JSON leaves it out, though the run fails. Written to BERTHD_TEST_OUTSIDE as results of files
+ * (results.mjs).
  */
 import { writeFileSync } from "node:fs";
 
