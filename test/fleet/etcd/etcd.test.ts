@@ -255,7 +255,10 @@ describe("etcd that asks for certificates", { ...needs("etcd", "openssl"), timeo
     using client = new EtcdClient([etcd.endpoint], tls);
     expect(await client.commit([], [{ put: "/a", value: "1" }])).toMatchObject({ done: true });
     using nameless = new EtcdClient([etcd.endpoint], { ca: tls.ca });
-    expect(await codeOf(nameless.read({ key: "/a" }))).toBe("ETCD_UNREACHABLE");
+    await expect(nameless.read({ key: "/a" })).rejects.toThrow(/it asks for a certificate: give --cert and --key/);
+    using others = new Certificates("host");
+    using foreign = new EtcdClient([etcd.endpoint], { ...others.tls("host"), ca: tls.ca });
+    await expect(foreign.read({ key: "/a" })).rejects.toThrow(/it refuses our certificate/);
     using distrustful = new EtcdClient([etcd.endpoint]);
     await expect(distrustful.read({ key: "/a" })).rejects.toThrow(/certificate/);
   });

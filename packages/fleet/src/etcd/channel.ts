@@ -65,7 +65,9 @@ export class Channel implements Disposable {
         reject(new CallFailed(UNAVAILABLE, `${endpoint}: ${why}`));
       };
       const timer = setTimeout(() => fail(`no answer in ${CONNECT_MS / 1000} seconds`), CONNECT_MS);
-      session.once("error", (error) => fail(reasonOf(error)));
+      session.once("error", (error) => fail(reasonOf(error, tls)));
+      // With TLS 1.3 a member refuses us only now, and http2 does not tell its session.
+      socket.once("error", (error) => fail(reasonOf(error, tls)));
       // A member that is going down closes at once.
       session.once("close", () => fail("it has closed the connection"));
       session.once("remoteSettings", () => {
@@ -167,7 +169,7 @@ async function connectedSocket(endpoint: string, tls: TlsFiles | undefined): Pro
   } catch (error) {
     socket.on("error", () => undefined).destroy();
     const isLate = error instanceof Error && error.name === "AbortError";
-    const why = isLate ? `no answer in ${CONNECT_MS / 1000} seconds` : reasonOf(error);
+    const why = isLate ? `no answer in ${CONNECT_MS / 1000} seconds` : reasonOf(error, tls);
     throw new CallFailed(UNAVAILABLE, `${endpoint}: ${why}`, { cause: error });
   }
 }
@@ -197,7 +199,12 @@ function decoded(text: string | string[] | undefined): string | undefined {
   }
 }
 
-function reasonOf(error: unknown): string {
+/** A member refuses us by an alert of TLS (RFC 8446, section 6). Older Go calls a missing certificate bad. */
+const REFUSED = /^ERR_SSL_.*(CERTIFICATE_REQUIRED|BAD_CERTIFICATE|UNKNOWN_CA)$/;
+
+function reasonOf(error: unknown, tls?: TlsFiles): string {
   if (!(error instanceof Error)) return String(error);
+  if ("code" in error && REFUSED.test(String(error.code)))
+    return tls?.cert === undefined ? "it asks for a certificate: give --cert and --key" : "it refuses our certificate";
   return "code" in error && typeof error.code === "string" ? `${error.message} (${error.code})` : error.message;
 }
