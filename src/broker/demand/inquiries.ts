@@ -2,6 +2,7 @@
  * Who plays on servers that run, as they answer to their doormen. A server is asked only while somebody needs to know,
  * one question at a time. Questions are no traffic: what arrives while a server is asked does not keep it awake.
  */
+import type { SocketOptions } from "../../config/keys/socket-options.ts";
 import type { Native } from "../../native.ts";
 import type { Berth } from "../berths/berth/berth.ts";
 import type { Lease } from "../berths/berth/lease.ts";
@@ -48,7 +49,7 @@ export class Inquiries {
 
   /** Whether the server of a berth can be asked. */
   canAsk({ spec }: Berth): boolean {
-    return spec.server.asleep !== undefined;
+    return spec.server.asleep !== undefined && spec.sockets.some(({ options }) => isReachable(options));
   }
 
   /** Asks the server of a berth who plays; undefined if nobody knows. Calls back later, unless this is closed first. */
@@ -85,7 +86,8 @@ export class Inquiries {
       open: () => {
         const protocol = asleep?.protocol ?? "quake3";
         const isThere = berth.lease === lease && asleep !== undefined;
-        const open = isThere ? berth.sockets.filter(({ socket }) => socket.open) : [];
+        const names = new Set(berth.spec.sockets.flatMap(({ name, options }) => (isReachable(options) ? name : [])));
+        const open = isThere ? berth.sockets.filter(({ name, socket }) => socket.open && names.has(name)) : [];
         const sockets = open.map(({ socket }) => ({ address: socket.address, kind: socket.listen.kind }));
         const { fds, ...lines } = connectLines(sockets, protocol === "minecraft", sys);
         return { order: { asleep: protocol, ...lines }, fds };
@@ -125,4 +127,9 @@ export class Inquiries {
     this.#byLease.set(lease, fresh);
     return fresh;
   }
+}
+
+/** The host's own packets come by loopback. A socket of another interface gets none, and another server's might. */
+function isReachable({ device }: SocketOptions): boolean {
+  return device === undefined || device === "lo";
 }

@@ -5,6 +5,7 @@ import { Lease } from "../../../src/broker/berths/berth/lease.ts";
 import { TenantProcess } from "../../../src/broker/berths/berth/tenant-process.ts";
 import type { Question } from "../../../src/broker/demand/doorman/asks.ts";
 import { Inquiries } from "../../../src/broker/demand/inquiries.ts";
+import { HeldSocket } from "../../../src/broker/sockets/held-socket.ts";
 import { native } from "../../../src/native.ts";
 import { berth as specOf } from "../../config/fixture.ts";
 import { leaksNothing } from "../../support/fds.ts";
@@ -29,9 +30,9 @@ class Scene implements Disposable {
   readonly reported: (number | undefined)[] = [];
   readonly heard: (number | undefined)[] = [];
 
-  constructor(more = 'asleep = "quake3"\n') {
+  constructor(more = 'asleep = "quake3"\n', sockets = '[sockets.game]\nlisten = ["udp://127.0.0.1:9"]\n') {
     const server = `[server]\ncommand = ["x"]\nstart = "on-demand"\n${more}`;
-    this.berth = new Berth(specOf({ "etc/a.toml": `[sockets.game]\nlisten = ["udp://127.0.0.1:9"]\n${server}` }), []);
+    this.berth = new Berth(specOf({ "etc/a.toml": `${sockets}${server}` }), []);
     this.lease = new Lease(
       { pid: 1, uid: 0, unit: undefined },
       TenantProcess.watch(memfd("pidfd"), scripted({})),
@@ -57,9 +58,17 @@ class Scene implements Disposable {
     question?.onAnswer(players);
   }
 
+  /** Opens its sockets, of no interface: there may be none of that name. */
+  open(): void {
+    this.berth.sockets = this.berth.spec.sockets.flatMap(({ name, listen, options: { device: _, ...options } }) =>
+      listen.map((one) => ({ name, socket: HeldSocket.open(one, options, native) })),
+    );
+  }
+
   [Symbol.dispose](): void {
     this.inquiries.close();
     this.lease.end();
+    for (const { socket } of this.berth.sockets) socket.close();
   }
 }
 
@@ -109,6 +118,28 @@ it("cannot ask a server without a doorman", async () => {
   scene.ask();
   await pass(0);
   expect([scene.questions, scene.heard]).toEqual([[], [undefined]]);
+});
+
+/** UDP on any loopback port; `device` is only in the configuration. */
+const bound = (name: string, device: string): string =>
+  `[sockets.${name}]\nlisten = ["udp://127.0.0.1:0"]\ndevice = "${device}"\n`;
+
+it("does not ask at a socket of another interface: a packet of the broker's would go to another server", async () => {
+  using scene = new Scene('asleep = "quake3"\n', bound("game", "vpn0") + bound("query", "vpn0"));
+  expect(scene.inquiries.canAsk(scene.berth)).toBe(false);
+  scene.ask();
+  await pass(0);
+  expect([scene.questions, scene.heard]).toEqual([[], [undefined]]);
+});
+
+it("asks at the other sockets of a berth of which one has an interface, and at those of the loopback", () => {
+  using scene = new Scene('asleep = "quake3"\n', bound("game", "vpn0") + bound("query", "lo"));
+  scene.open();
+  scene.ask();
+  const { fds = [], order } = scene.questions[0]?.open() ?? {};
+  for (const fd of fds) fd.close();
+  expect(order).toMatchObject({ kinds: ["datagram"] });
+  expect(fds).toHaveLength(1);
 });
 
 it("connects to nobody once the lease is another one", async () => {
