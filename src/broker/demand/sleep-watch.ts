@@ -49,9 +49,10 @@ export class SleepWatch {
   arm(fds: readonly number[]): void {
     this.end();
     const { asleep } = this.#berth.spec.server;
-    if (asleep === undefined || this.#doormen === undefined) return this.#arrivals.arm(fds);
+    if (asleep === undefined || this.#doormen === undefined || fds.length === 0) return this.#arrivals.arm(fds);
     const server = shownServer(this.#berth);
-    const kinds = this.#berth.sockets.map(({ socket }) => (socket.listen.kind === "datagram" ? "datagram" : "stream"));
+    const watched = this.#berth.sockets.filter(({ socket }) => fds.includes(socket.fd));
+    const kinds = watched.map(({ socket }) => (socket.listen.kind === "datagram" ? "datagram" : "stream"));
     const hold = mayHold(kinds) ? asleep.holdLogin : undefined;
     this.#watched = this.#doormen.watch(identityOf(this.#berth), {
       fds,

@@ -200,8 +200,9 @@ export class Starter {
     return this.berth.sockets.every(({ socket }) => socket.due === undefined);
   }
 
+  /** Nobody can come to a socket that is lost. A doorman would have it wake the server for ever, and watch no other. */
   get #fds(): number[] {
-    return this.berth.sockets.map(({ socket }) => socket.fd);
+    return this.berth.sockets.flatMap(({ socket }) => (socket.lost === undefined ? socket.fd : []));
   }
 
   #wake(fd: number): void {

@@ -2,7 +2,7 @@
 import { createSocket } from "node:dgram";
 import { connect } from "node:net";
 import { describe, expect, it } from "vitest";
-import { asleep } from "../../support/doorman/doors.ts";
+import { ask, asleep, berth, getstatus } from "../../support/doorman/doors.ts";
 import { leaksNothing } from "../../support/fds.ts";
 import { freePort } from "../../support/ports.ts";
 import { Puppet } from "../../support/puppet.ts";
@@ -20,7 +20,12 @@ interface Left extends AsyncDisposable {
 }
 
 async function left(listen: string, more = ""): Promise<Left> {
-  const file = `[sockets.game]\nlisten = ["${listen}"]\n[server]\n${user}${selfServer}start = "on-demand"\n${more}`;
+  return await leftOf(
+    `[sockets.game]\nlisten = ["${listen}"]\n[server]\n${user}${selfServer}start = "on-demand"\n${more}`,
+  );
+}
+
+async function leftOf(file: string): Promise<Left> {
   const broker = await startingBroker({ "arena.toml": file }, { firstDelay: 20, longestDelay: 50 });
   const former = await Puppet.connect(broker.socket);
   const lease = await former.acquire("arena");
@@ -93,4 +98,14 @@ describe("one that another process keeps from being opened again starts no serve
     await broker.watcher.count("acquired", 2);
     client.close();
   });
+});
+
+it("one that is lost keeps no doorman from answering at the other sockets of its berth", async () => {
+  const port = await freePort();
+  const listen = [`unix://@berthd-shut-down-${port}`, `udp://127.0.0.1:${port}`];
+  await using test = await leftOf(berth(listen, `${asleep}wake = "any"\n`));
+  await test.former.do(SHUT_DOWN);
+  await expect.poll(() => said(test.broker, /cannot be opened again: .*EADDRINUSE/).length, PATIENCE).toBe(1);
+  expect(await ask(port, getstatus)).toContain("Frozen Lake");
+  expect(starts(test.broker)).toBe(0);
 });
