@@ -87,6 +87,7 @@ it("options of all commands may come before the command, as in an alias", async 
   expect(JSON.parse(ended.err)).toMatchObject({ error: "FILE_UNREADABLE" });
   expect((await runFleet(undefined, ...alias, "ls", "hosts")).err).toContain(`${etcd} does not answer`);
   expect((await runFleet(undefined, ...alias, "--help")).out).toBe(usages.usage);
+  expect((await runFleet(undefined, ...alias, "--version")).out).toMatch(/^\d+\./);
   expect((await runFleet(undefined, ...alias, "drain", "--help")).out).toBe(usages.drainUsage);
 });
 

@@ -48,6 +48,7 @@ async function main(words: readonly string[]): Promise<number> {
     if (words[0] === "--version") return print(`${version()}\n`);
     const { name, args } = commandOf(words);
     if (name === undefined) {
+      if (args.includes("--version")) return print(`${version()}\n`);
       if (args.includes("--help")) return print(usage);
       throw new Fault("USAGE", `a command is missing\n\n${usage}`);
     }
@@ -74,12 +75,12 @@ function commandOf(words: readonly string[]): { readonly name: string | undefine
   const args = [...words];
   const { tokens } = parseArgs({ args, options: commonFlags, strict: false, allowPositionals: true, tokens: true });
   const name = tokens.find(({ kind }) => kind === "positional");
+  if (name === undefined) return { name: undefined, args };
   for (const token of tokens) {
     if (token === name) break;
     if (token.kind === "option" && !Object.hasOwn(commonFlags, token.name))
       throw new Fault("USAGE", `${token.rawName} has to come after the command; see berth-fleet --help`);
   }
-  if (name === undefined) return { name: undefined, args };
   return { name: words[name.index], args: args.toSpliced(name.index, 1) };
 }
 
