@@ -199,7 +199,7 @@ export class SocketCare {
     // Opened again, it is as configured, whatever has become due meanwhile.
     if (beyondRepair !== undefined) {
       const said = reopen(beyondRepair);
-      if (this.isGivenUp) [this.lost, this.#lostFor] = [said, beyondRepair];
+      if (opens === this.#opens) [this.lost, this.#lostFor] = [said, beyondRepair];
       sentences.push(said);
     }
     tell(sentences);
