@@ -1,15 +1,22 @@
 /** The problem of a vacant berth whose socket could not be opened again after its last server. */
 import type { BerthSpec } from "../../../config/keys/spec.ts";
 import type { Problem } from "../../../config/toml/problem.ts";
-import type { NamedSocket } from "../../sockets/named-socket.ts";
 
-const REMEDY =
-  "another process has the address: find it with `ss -apn` and end it; the berth can be taken, without this socket";
+const TAKEN = "another process has the address: find it with `ss -apn` and end it";
+const OTHER = "remove the cause that the message names";
+const UNTIL_THEN = "the berth can be taken, without this socket";
+
+/** As a NamedSocket. */
+interface NamedLoss {
+  readonly name: string;
+  readonly socket: { readonly lost: string | undefined };
+}
 
 /** Undefined if it was. */
-export function lostProblem(spec: BerthSpec, { name, socket }: NamedSocket): Problem | undefined {
+export function lostProblem(spec: BerthSpec, { name, socket }: NamedLoss): Problem | undefined {
   const { lost } = socket;
   if (lost === undefined) return undefined;
   const origin = spec.sockets.find((one) => one.name === name)?.listen[0]?.origin ?? spec.origin;
-  return { ...origin, message: `berth ${spec.name}: socket ${name} ${lost}`, remedy: REMEDY };
+  const remedy = `${lost.includes("EADDRINUSE") ? TAKEN : OTHER}; ${UNTIL_THEN}`;
+  return { ...origin, message: `berth ${spec.name}: socket ${name} ${lost}`, remedy };
 }
