@@ -217,10 +217,12 @@ export class Registry {
     for (const socket of set.unwanted) if (!kept.has(socket)) socket.close();
   }
 
-  /** Its sockets get their user, and what their options make due begins. */
+  /** Its sockets get their user, and what their options make due begins. Lost ones may have been another berth's. */
   #settle(berth: Berth | undefined): void {
     if (berth === undefined) return;
     giveSockets(berth);
+    for (const { socket } of berth.sockets)
+      if (berth.lease === undefined && socket.lost !== undefined) socket.needsRepair();
     this.#options.repairs.begin(berth);
   }
 

@@ -1,5 +1,6 @@
 /** A socket of a vacant berth that a process of an earlier server shuts down: nobody has come for it. */
 import { createSocket } from "node:dgram";
+import { renameSync } from "node:fs";
 import { connect } from "node:net";
 import { describe, expect, it } from "vitest";
 import { ask, asleep, berth, getstatus } from "../../support/doorman/doors.ts";
@@ -108,4 +109,18 @@ it("one that is lost keeps no doorman from answering at the other sockets of its
   await expect.poll(() => said(test.broker, /cannot be opened again: .*EADDRINUSE/).length, PATIENCE).toBe(1);
   expect(await ask(port, getstatus)).toContain("Frozen Lake");
   expect(starts(test.broker)).toBe(0);
+});
+
+it("one that is lost is tried again also for a berth that gets it by a reload", async () => {
+  const name = `@berthd-shut-down-${await freePort()}`;
+  await using test = await left(`unix://${name}`);
+  const { broker, former } = test;
+  await former.do(SHUT_DOWN);
+  await expect.poll(() => said(broker, /cannot be opened again: .*EADDRINUSE/).length, PATIENCE).toBe(1);
+  renameSync(`${broker.folder.path}/config/arena.toml`, `${broker.folder.path}/config/other.toml`);
+  broker.broker.reload();
+  expect(broker.broker.berths[0]).toMatchObject({ name: "other", problems: [expect.anything()] });
+  await former.kill();
+  await expect.poll(() => said(broker, /berth other: .*it was opened again/).length, PATIENCE).toBe(1);
+  expect(broker.broker.berths[0]).not.toHaveProperty("problems");
 });
