@@ -60,6 +60,7 @@ export interface BindAnswersOptions {
   readonly isRestored: boolean;
   /** As in {@link FurtherBinds}. */
   readonly onReopened: (socket: string, sentences: readonly string[]) => void;
+  readonly onCleaned: () => void;
   /** The server is about to get this socket, and {@link BindAnswers.isFirst} knows that. */
   readonly onGiven: (given: Given) => void;
   /** Whether the report still waits for its answer. So long its socket is open. */

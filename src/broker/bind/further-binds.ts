@@ -59,6 +59,8 @@ export interface FurtherBindsOptions {
   readonly note: (key: string, message: string) => void;
   /** A socket was opened again, and what is to be said of it. */
   readonly onReopened: (socket: string, sentences: readonly string[]) => void;
+  /** A socket is as new, and has no filter, not even one that holds joins back. */
+  readonly onCleaned: () => void;
 }
 
 export class FurtherBinds {
@@ -157,7 +159,9 @@ export class FurtherBinds {
     const plan = (): SocketPlan<void> => socket.tend((sentences) => said.push(...sentences), "repair");
     // Its server may shut a listener down meanwhile: then there is a new one.
     const done = await this.#options.run(report, () => ({ plan: plan(), fd: lend(socket) }));
-    const failed = socketInode(socket.fd) === inode ? undefined : this.#reopened(name, socket, said);
+    const isSame = socketInode(socket.fd) === inode;
+    if (isSame && typeof done !== "string") this.#options.onCleaned();
+    const failed = isSame ? undefined : this.#reopened(name, socket, said);
     return failed ?? (typeof done === "string" ? done : undefined);
   }
 

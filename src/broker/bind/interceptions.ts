@@ -262,12 +262,19 @@ export class Interceptions {
     const onReopened = (socket: string, sentences: readonly string[]): void => {
       if (berth !== undefined) tellRepairs(berth, socket, sentences, { log, events });
     };
+    // Only a drain had set anything on it.
+    const onCleaned = (): void => {
+      if (berth?.lease?.drain?.queues === true) events.tell("repaired", berth);
+    };
     const onEnded = (): void => {
       end();
       if (lease?.others !== undefined) lease.others = () => "none";
       berths.mains.look(id);
     };
-    const interception = new Interception(notify, record, { ...whose, sys, guard, log, onReopened, onEnded });
+    const interception = new Interception(notify, record, {
+      ...whose,
+      ...{ sys, guard, log, onReopened, onCleaned, onEnded },
+    });
     this.#byLease.set(id, { berth: whose.berth.name, interception, storedCopy, end });
     this.#file(whose.berth.name, interception, true);
     if (berth !== undefined) berth.keptBinds += kept;

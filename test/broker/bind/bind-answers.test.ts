@@ -56,7 +56,8 @@ class BindWorld implements Disposable {
     const { lease } = this;
     this.#answers = new BindAnswers({
       ...{ berth, lease, sys, guard, log: () => undefined, awaits: () => true },
-      ...{ network: 7, isRestored: false, onReopened: () => undefined, onGiven: () => undefined },
+      ...{ network: 7, isRestored: false, onReopened: () => undefined, onCleaned: () => undefined },
+      onGiven: () => undefined,
     });
   }
 

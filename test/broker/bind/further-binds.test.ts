@@ -26,6 +26,7 @@ it("opens a UNIX socket again whose path is lost, but only so often in a second"
     ...{ sys: native, isRestored: false, run: async () => "gone", bind: async () => "gone" },
     note: (key) => keys.push(key),
     onReopened: () => reopened++,
+    onCleaned: () => undefined,
   });
   const renew = (): number | undefined => {
     unlinkSync(path);

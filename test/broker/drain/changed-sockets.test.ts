@@ -1,7 +1,10 @@
 /** A berth that drains gets other sockets: the drain says what becomes of joins at those that it has now. */
 import { createSocket } from "node:dgram";
 import { once } from "node:events";
+import { readdirSync, readlinkSync } from "node:fs";
 import { describe, expect, it } from "vitest";
+import { native } from "../../../src/native.ts";
+import { berth, inodesAt, run } from "../../bind/harness.ts";
 import { needsGroups } from "../../support/bpf.ts";
 import { startBroker, type TestBroker } from "../../support/broker.ts";
 import { PATIENCE } from "../../support/doorman/doors.ts";
@@ -99,3 +102,55 @@ it("a listener that is opened again while its berth drains holds joins back", ne
   const length = "n = ctypes.c_uint(0); c.getsockopt(b.fds[-1], 1, 26, None, ctypes.byref(n)); result = n.value > 0";
   await expect.poll(() => server.do(length), PATIENCE).toBe(true);
 });
+
+/** A server that binds an address twice: at SIGUSR1 it closes its socket first. */
+const binder = (type: string, port: number): string => `
+import signal, socket
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
+for _ in range(2):
+  s = socket.socket(socket.AF_INET, socket.${type})
+  s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+  s.bind(("127.0.0.1", ${port}))
+  print("bound", flush=True)
+  signal.sigwait([signal.SIGUSR1])
+  s.close()
+`;
+
+/** How long the filter is of the broker's socket at a port. */
+function filterAt(protocol: "tcp" | "udp", port: number): number {
+  const [inode = ""] = inodesAt(protocol, port);
+  const fd = readdirSync("/proc/self/fd").find((one) => linkOf(`/proc/self/fd/${one}`) === `socket:[${inode}]`);
+  return native.filterLength(Number(fd ?? -1));
+}
+
+function linkOf(path: string): string {
+  try {
+    return readlinkSync(path);
+  } catch {
+    return ""; // closed meanwhile
+  }
+}
+
+it.each([
+  ["udp", "SOCK_DGRAM"],
+  ["tcp", "SOCK_STREAM"],
+] as const)(
+  "%s: a server that binds anew while its berth drains has joins held back",
+  needs("root"),
+  async (protocol, type) => {
+    const port = await freePort();
+    const text = berth(
+      { game: [`${protocol}://127.0.0.1:${port}`] },
+      'drain = "queue"\nquery = { type = "quake3", port = 9 }',
+    );
+    await using test = await startBroker({ "game.toml": text });
+    await using server = run(test, "game", ["/usr/bin/python3", "-S", "-c", binder(type, port)]);
+    await server.said(1);
+    expect(await drain(test.socket)).toMatchObject({ joins: "queue" });
+    expect(filterAt(protocol, port)).toBeGreaterThan(0);
+    server.child.kill("SIGUSR1");
+    await server.said(2);
+    await expect.poll(() => filterAt(protocol, port), PATIENCE).toBeGreaterThan(0);
+    expect(joins(test)).toBe("queue");
+  },
+);
