@@ -2,8 +2,10 @@
  * Who plays on servers that run, as they answer to their doormen. A server is asked only while somebody needs to know,
  * one question at a time. Questions are no traffic: what arrives while a server is asked does not keep it awake.
  */
+import { networkInterfaces } from "node:os";
 import type { SocketOptions } from "../../config/keys/socket-options.ts";
 import type { Native } from "../../native.ts";
+import type { Address } from "../../net/address.ts";
 import type { Berth } from "../berths/berth/berth.ts";
 import type { Lease } from "../berths/berth/lease.ts";
 import type { Reports } from "../berths/reports/reports.ts";
@@ -49,7 +51,8 @@ export class Inquiries {
 
   /** Whether the server of a berth can be asked. */
   canAsk({ spec }: Berth): boolean {
-    return spec.server.asleep !== undefined && spec.sockets.some(({ options }) => isReachable(options));
+    if (spec.server.asleep === undefined) return false;
+    return spec.sockets.some(({ listen, options }) => listen.some(({ address }) => isReachable(address, options)));
   }
 
   /** Asks the server of a berth who plays; undefined if nobody knows. Calls back later, unless this is closed first. */
@@ -86,9 +89,10 @@ export class Inquiries {
       open: () => {
         const protocol = asleep?.protocol ?? "quake3";
         const isThere = berth.lease === lease && asleep !== undefined;
-        const names = new Set(berth.spec.sockets.flatMap(({ name, options }) => (isReachable(options) ? name : [])));
-        const open = isThere ? berth.sockets.filter(({ name, socket }) => socket.open && names.has(name)) : [];
-        const sockets = open.map(({ socket }) => ({ address: socket.address, kind: socket.listen.kind }));
+        const byName = new Map(berth.spec.sockets.map(({ name, options }) => [name, options]));
+        const open = isThere ? berth.sockets.filter(({ socket }) => socket.open) : [];
+        const asked = open.filter(({ name, socket }) => isReachable(socket.listen.address, byName.get(name)));
+        const sockets = asked.map(({ socket }) => ({ address: socket.address, kind: socket.listen.kind }));
         const { fds, ...lines } = connectLines(sockets, protocol === "minecraft", sys);
         return { order: { asleep: protocol, ...lines }, fds };
       },
@@ -129,7 +133,12 @@ export class Inquiries {
   }
 }
 
-/** The host's own packets come by loopback. A socket of another interface gets none, and another server's might. */
-function isReachable({ device }: SocketOptions): boolean {
-  return device === undefined || device === "lo";
+/**
+ * Whether the broker's own packets come to a socket. One of an interface gets those to that interface's addresses
+ * (ip_route_output_key_hash_rcu in net/ipv4/route.c). To any other they are loopback's, and another server might get
+ * them: a socket that is bound to all addresses is asked there.
+ */
+function isReachable(address: Address, { device }: Pick<SocketOptions, "device"> = {}): boolean {
+  if (device === undefined || device === "lo") return true;
+  return address.family !== "unix" && networkInterfaces()[device]?.some((own) => own.address === address.host) === true;
 }

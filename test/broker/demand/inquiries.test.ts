@@ -12,6 +12,12 @@ import { leaksNothing } from "../../support/fds.ts";
 import { scripted } from "../../support/scripted-native.ts";
 import { memfd } from "../../support/sockets.ts";
 
+/** An interface that has an address, wherever this runs. */
+vi.mock("node:os", async (original) => ({
+  ...(await original<typeof import("node:os")>()),
+  networkInterfaces: () => ({ vpn1: [{ address: "127.0.0.1" }] }),
+}));
+
 leaksNothing();
 beforeEach(() => {
   vi.useFakeTimers();
@@ -186,4 +192,19 @@ describe("a datagram of the broker's own", () => {
     scene.questions[0]?.onAnswer(undefined);
     expect(scene.inquiries.mayBeOurs(scene.lease, begin + 5000)).toBe(false);
   });
+});
+
+it("asks at the own address of a socket's interface: there a packet of the broker's comes to it", () => {
+  using scene = new Scene('asleep = "quake3"\n', bound("game", "vpn1"));
+  expect(scene.inquiries.canAsk(scene.berth)).toBe(true);
+  scene.open();
+  scene.ask();
+  const { fds = [], order } = scene.questions[0]?.open() ?? {};
+  for (const fd of fds) fd.close();
+  expect(order).toMatchObject({ kinds: ["datagram"] });
+});
+
+it("does not ask at all addresses of an interface: the question would go to loopback", () => {
+  using scene = new Scene('asleep = "quake3"\n', bound("game", "vpn1").replace("127.0.0.1", "0.0.0.0"));
+  expect(scene.inquiries.canAsk(scene.berth)).toBe(false);
 });
