@@ -130,6 +130,31 @@ it("repeats the first start of a berth only while the host has its lease", async
   await running;
 });
 
+it("knows that a berth has begun which an agent before it was starting", async () => {
+  using folder = new TestFolder();
+  const assignment = { berth: "new", generation: 1, config: {} };
+  new BerthFiles(folder.path).write(assignment);
+  const broker = new NarrowBroker(folder.path);
+  broker.leave("new", Date.now() * 1000);
+  await broker.reload();
+  const stop = new AbortController();
+  const events = { changed: () => undefined, say: () => undefined };
+  const files = new BerthFiles(folder.path);
+  const reconciler = new Reconciler(
+    files,
+    broker,
+    () => false,
+    events,
+    () => undefined,
+  );
+  expect(files.isUnstarted("new")).toBe(true);
+  reconciler.order({ assignments: new Map([["new", assignment]]), holds: new Map() });
+  const running = reconciler.run(stop.signal);
+  await expect.poll(() => new BerthFiles(folder.path).isUnstarted("new")).toBe(false);
+  stop.abort();
+  await running;
+});
+
 it.each([
   ["NAME.toml", (other: string) => writeFileSync(join(other, "web-1.toml"), "")],
   ["a mask", (other: string) => symlinkSync("/dev/null", join(other, "web-1.toml"))],

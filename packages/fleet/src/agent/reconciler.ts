@@ -163,6 +163,9 @@ export class Reconciler {
       if (added.length > 0) await this.#reloadWith(added);
       if (added.length > 0) await this.#refuseTaken(added, begun, signal);
     }
+    // An agent that ended during a start does not know that it succeeded.
+    for (const berth of this.#files.read().keys())
+      if (this.#broker.berths?.get(berth)?.lease && !this.#starts.has(berth)) this.#files.setStarted(berth);
     this.#toStart = this.#withoutServer();
     this.#starts.begin(this.#toStart, signal);
     this.#events.changed();
