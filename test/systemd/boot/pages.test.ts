@@ -121,14 +121,15 @@ describe("a machine's life by the pages", needs(...MACHINE, "bzfs", "mkfs.btrfs"
       code: 111,
       stderr: expect.stringMatching(/cannot clone files; without --snapshot/),
     });
-    // A btrfs in a file. The machine has no device of its own for it.
+    // A btrfs in a file, mounted over the berth's folder, where the broker may build the next root at any time. The
+    // machine has no device of its own for it.
     await machine.sh(`truncate --size 200M /run/disk && mkfs.btrfs --quiet /run/disk
       mknod /dev/loop-control c 10 237 || true
       number=$(losetup --find | tr --delete --complement 0-9)
       mknod "/dev/loop$number" b 7 "$number" || true
       mount -o "loop=/dev/loop$number" /run/disk /mnt
-      systemctl stop berth@arena && cp -a /var/lib/berthd/roots/arena /mnt/ && rm -r /var/lib/berthd/roots/arena
-      mkdir /var/lib/berthd/roots/arena && mount --bind /mnt/arena /var/lib/berthd/roots/arena`);
+      systemctl stop berth@arena && mkdir -m 700 /mnt/arena && cp -a /var/lib/berthd/roots/arena/upper /mnt/arena/
+      mount --bind /mnt/arena /var/lib/berthd/roots/arena`);
     await machine.sh("systemctl start berth@arena");
     await starts(5);
     const pid = await main();
