@@ -77,6 +77,15 @@ async function comesTo(fd: number, port: number): Promise<boolean> {
   return is;
 }
 
+it.each([
+  ["tcp", "minecraft"],
+  ["udp", "quake3"],
+])("says of a closed socket of %s that nobody is turned away there", needs("root"), async (transport, type) => {
+  using test = await scene(transport, type);
+  test.held.close();
+  expect(test.refusals.begin(test.berth, test.lease)).toEqual(new Map([[test.held, "it is closed"]]));
+});
+
 it("goes to the doorman, to the server while there is none, and to the next doorman", needs("root"), async () => {
   using test = await scene();
   expect(test.refusals.begin(test.berth, test.lease)).toEqual(new Map());

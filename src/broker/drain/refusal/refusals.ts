@@ -24,6 +24,7 @@ import { Steering } from "./steering.ts";
 
 /** One doorman's share: as many as one message of it carries, with room. */
 const MOST_SOCKETS = 64;
+const CLOSED = "it is closed";
 
 export interface RefusalsOptions {
   readonly sys: Native;
@@ -75,9 +76,12 @@ export class Refusals {
     const all = berth.sockets.map(({ socket }) => socket);
     if (protocol === undefined) return new Map(all.map((socket) => [socket, UNKNOWN]));
     const problems: Problems = new Map();
+    // A reload that failed may have left a socket closed, where none could be opened again.
+    for (const socket of all) if (!socket.open) problems.set(socket, CLOSED);
+    const open = all.filter((socket) => socket.open);
     const shapes = lastJoinShapes(protocol);
-    const steered = shapes === undefined ? this.#steerAll(all, problems) : [];
-    const copies = shapes === undefined ? undefined : this.#copy(all, shapes, problems);
+    const steered = shapes === undefined ? this.#steerAll(open, problems) : [];
+    const copies = shapes === undefined ? undefined : this.#copy(open, shapes, problems);
     if (steered.length === 0 && copies === undefined) return problems;
     const arrivals = new ArrivalWatch(this.#options.sys, () => refusal.watched?.arrived());
     const sockets = all.filter((socket) => !problems.has(socket));
