@@ -40,6 +40,7 @@ it(
     const message = `cannot follow its interface, which went and came back (${why}); it was opened again`;
     expect(said).toEqual([`berth arena: socket game0 ${message}`]);
     expect(ask(players, join3)).toContain("echo");
-    await broker.logged(({ event }) => event === "starting");
+    const { pid } = await broker.logged(({ event }) => event === "acquired");
+    process.kill(Number(pid), "SIGKILL"); // it would outlive its broker
   },
 );
