@@ -17,9 +17,10 @@ export async function ask(
   return Buffer.from(await machine.ok([NODE, `${PACKAGE}/test/fixtures/ask.mjs`, ...words]), "hex");
 }
 
-/** Inodes of the sockets inside that are bound to a port, connections aside; sorted. */
-export async function inodesAt(machine: Machine, port: number): Promise<string[]> {
-  const rows = (await machine.ok(["ss", "-Hlntue", `sport = :${port}`])).trim().split("\n");
+/** Inodes of the sockets inside that are bound to a port, connections aside; sorted. Default: of UDP and TCP. */
+export async function inodesAt(machine: Machine, port: number, protocol?: "tcp" | "udp"): Promise<string[]> {
+  const kinds = protocol === undefined ? ["--tcp", "--udp"] : [`--${protocol}`];
+  const rows = (await machine.ok(["ss", "-Hlne", ...kinds, `sport = :${port}`])).trim().split("\n");
   return rows.flatMap((row) => / ino:(\d+) /.exec(row)?.[1] ?? []).sort();
 }
 
