@@ -1,5 +1,7 @@
 /** A host that is stopped past its lease and wakes up: its servers do not write what the servers elsewhere write. */
+import { once } from "node:events";
 import { readFileSync } from "node:fs";
+import { connect } from "node:net";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type EtcdClient, Keys } from "../../packages/fleet/src/index.ts";
@@ -11,6 +13,18 @@ import { FencedStore } from "../support/fleet/store.ts";
 import { needs } from "../support/needs.ts";
 
 const SOON = { timeout: 60_000, interval: 50 };
+
+it("the store outlives a writer whose connection is reset", async () => {
+  await using store = await FencedStore.open();
+  for (const generation of [1, 2]) {
+    const writer = connect(store.port, "127.0.0.1");
+    writer.write(`${generation}\n`);
+    expect(String((await once(writer, "data"))[0])).toBe("kept\n");
+    writer.resetAndDestroy();
+    await once(writer, "close");
+  }
+  expect(store.writers).toEqual([1, 2]);
+});
 
 describe("a host that wakes up after its lease", { ...needs("etcd", "root"), timeout: 180_000 }, () => {
   const folder = new TestFolder({ "image/readme": "an image\n" });

@@ -20,7 +20,9 @@ export class FencedStore implements AsyncDisposable {
     this.#server = server;
     server.on("connection", (socket) => {
       socket.on("error", () => undefined);
-      createInterface({ input: socket }).on("line", (line) => socket.write(this.#write(Number(line))));
+      createInterface({ input: socket })
+        .on("line", (line) => socket.write(this.#write(Number(line))))
+        .on("error", () => undefined); // It has the socket's errors too.
     });
   }
 
