@@ -165,6 +165,7 @@ describe("hosts that are lost", { ...needs("etcd"), timeout: 120_000 }, () => {
     await client.revoke(lease);
     const watcher = await watch();
     await expect.poll(hostsOf, SOON).toEqual(["stays", "stays", "stays"]);
-    expect(watcher.said[0]).toBe("s-1, whose host is lost, goes to stays");
+    // It says so after the transaction.
+    await expect.poll(() => watcher.said[0], SOON).toBe("s-1, whose host is lost, goes to stays");
   });
 });
