@@ -105,7 +105,10 @@ describe.each(launchers)("through %s", (_, launcher) => {
   });
 
   it("systemd-socket-proxyd serves (needs systemd-socket-proxyd)", needs("systemd-socket-proxyd"), async () => {
-    const upstream = createServer((client) => client.end("from upstream")).listen(0, "127.0.0.1");
+    const upstream = createServer((client) => client.on("error", () => undefined).end("from upstream")).listen(
+      0,
+      "127.0.0.1",
+    );
     await once(upstream, "listening");
     const address = upstream.address();
     const to = typeof address === "object" ? address?.port : 0;
