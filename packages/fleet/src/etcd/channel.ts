@@ -68,11 +68,13 @@ export class Channel implements Disposable {
       const timer = setTimeout(() => fail(`no answer in ${CONNECT_MS / 1000} seconds`), CONNECT_MS);
       session.once("error", (error) => fail(reasonOf(error, tls)));
       // With TLS 1.3 a member refuses us only now, and http2 does not tell its session.
-      socket.once("error", (error) => fail(reasonOf(error, tls)));
+      const refused = (error: Error): void => fail(reasonOf(error, tls));
+      socket.once("error", refused);
       // A member that is going down closes at once.
       session.once("close", () => fail("it has closed the connection"));
       session.once("remoteSettings", () => {
         clearTimeout(timer);
+        socket.off("error", refused);
         session.removeAllListeners("error").removeAllListeners("close");
         resolve();
       });
