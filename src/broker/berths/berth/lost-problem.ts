@@ -12,7 +12,7 @@ interface NamedLoss {
   readonly socket: { readonly lost: string | undefined };
 }
 
-/** Undefined if it was. */
+/** Undefined if the socket is not lost. */
 export function lostProblem(spec: BerthSpec, { name, socket }: NamedLoss): Problem | undefined {
   const { lost } = socket;
   if (lost === undefined) return undefined;

@@ -1,14 +1,15 @@
 /**
  * Sockets of vacant berths that nothing else sets right: those that could not be opened again, because another process
  * has the address, and those that a process of an earlier server shuts down where no epoll tells of it (shutdowns.ts).
- * Each berth's are tried again ever later (test/broker/demand/shut-down.test.ts).
+ * A berth's sockets are tried together: ever later while one stays lost, else once a second at most
+ * (test/broker/demand/shut-down.test.ts).
  */
 import type { HeldSocket } from "../../sockets/held-socket.ts";
 import type { Berth } from "../berth/berth.ts";
 import type { Repairs } from "./repairs.ts";
 
 /** The least time between two tries, and the most. */
-export const FIRST_DELAY_MS = 1000;
+const FIRST_DELAY_MS = 1000;
 const LONGEST_DELAY_MS = 60_000;
 
 interface Trying {
